@@ -28,8 +28,8 @@ from voxgraft.discovery import discover
 from voxgraft.imaging.body import Box, body_box
 from voxgraft.imaging.read import read
 from voxgraft.imaging.volume import ImageRef
+from voxgraft.inference.around import covering
 from voxgraft.inference.array import segment_array
-from voxgraft.inference.cover import covering
 from voxgraft.preprocessing.modality import HOUNSFIELD_LEVELS
 
 DATA = Path(os.environ.get("VOXGRAFT_DATA", ROOT.parent / "shared" / "data"))

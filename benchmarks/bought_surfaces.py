@@ -27,7 +27,7 @@ from voxgraft.components.choice import choose
 from voxgraft.discovery import discover
 from voxgraft.imaging.structures import Labels
 from voxgraft.imaging.volume import Volume
-from voxgraft.scoring import area, masks, surface
+from voxgraft.scoring import masks, surface
 from voxgraft.scoring.case import measure_case
 from voxgraft.scoring.surface import SurfaceDistances
 
@@ -70,7 +70,7 @@ def way(name: str) -> Iterator[None]:
     if name == "edt":
         with (
             patch.object(masks, "label_surface_distances", edt_labels),
-            patch.object(area, "distances_between", edt_elements),
+            patch.object(surface, "distances_between", edt_elements),
         ):
             yield
     elif name == "far":

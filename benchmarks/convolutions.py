@@ -20,7 +20,7 @@ from monai.networks.nets import DynUNet, SegResNet, UNet
 from torch import Tensor, nn
 
 from voxgraft.discovery import discover
-from voxgraft.inference.convolutions import VolumesByOneDNN
+from voxgraft.inference.precision import VolumesByOneDNN
 from voxgraft.networks.network import build_network
 from voxgraft.support.torch_dims import channels_last
 

@@ -29,13 +29,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from voxgraft.correction import walker
-from voxgraft.correction.change import Change
+from voxgraft.correction.change import Change, State
 from voxgraft.correction.clicks import Click, click
 from voxgraft.correction.geometry import signed_distance
 from voxgraft.correction.journal import Journal
 from voxgraft.correction.locks import broken
 from voxgraft.correction.slices import propagate
-from voxgraft.correction.state import State
 
 Mask = NDArray[np.bool_]
 CASES = range(20, 26)

@@ -8,7 +8,8 @@ the arms. The labels saved at n are those that scratch needs for the Dice that t
 through scratch's points over log2 of the number of labels, less n. `--long STEPS` trains the first and the last arm
 once with all labels for so many steps and keeps the validation curves, which say whether the budget was long enough;
 with `--draws 0` it is added to the file that is there.
-Runs that are in --folder are not done again. Writes results/curves_NAME.json and docs/images/curves_NAME.svg.
+Runs that are in --folder are not done again, with `--finished` not even those of another version of VoxGraft, and the
+long trainings of the file that is there are kept. Writes results/curves_NAME.json and docs/images/curves_NAME.svg.
 """
 
 from __future__ import annotations
@@ -165,6 +166,7 @@ def main() -> None:
     parser.add_argument("--arms", help="the first is compared with")
     parser.add_argument("--draws", type=int, default=3, help="of labelled patients, each with its own seed")
     parser.add_argument("--long", type=int, metavar="STEPS", help="a long training with all labels as well")
+    parser.add_argument("--finished", action="store_true", help="take scores whatever version made them")
     options_of(parser, "curves", steps=400, seeds="7")
     options = parser.parse_args()
     data = SETS[options.name]
@@ -187,7 +189,9 @@ def main() -> None:
             for n in labels:
                 for arm in arms:
                     changes = changes_of(data, arm, n, draw)
-                    run = train(workflow, folder / f"{arm}-{n}-{draw}", changes, 7 + draw, options)
+                    run = folder / f"{arm}-{n}-{draw}"
+                    if not (options.finished and (run / "evaluate" / "scores.json").is_file()):
+                        train(workflow, run, changes, 7 + draw, options)
                     rows[arm, n].append(by_patient(run))
                     seconds[arm] += json.loads((run / "train" / "summary.json").read_text())["seconds"]
         patients = sorted(rows[arms[0], labels[0]][0])
@@ -203,6 +207,8 @@ def main() -> None:
         }
         if options.long:
             document["longer"] = longer(data, arms, folder, options)
+        elif options.finished and out.is_file() and (known := json.loads(out.read_text()).get("longer")):
+            document["longer"] = known
     keep(out, document)
     (ROOT / "docs" / "images" / f"curves_{options.name}.svg").write_text(picture(document))
     print(json.dumps({key: document[key] for key in ("points", "differences")}, indent=1))

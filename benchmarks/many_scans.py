@@ -1,15 +1,20 @@
 """A thousand small scans through one machine: overhead, memory over time, killed in the middle, and in two parts.
 
     python benchmarks/many_scans.py [--scans 1000] [--out benchmarks/results/many_scans.json]
+    python benchmarks/many_scans.py --spread [--seconds 0.1] [--out benchmarks/results/many_scans_spread.json]
 
 A threshold stands in for the network, so that what is measured is the batch: headers, reading, the mask with its proof,
 the picture, the ledger, the report. The scans are done by one process that is killed in the middle and called again,
-and by two processes side by side with `--part 1/2` and `--part 2/2`; both have to leave the same masks.
+and by two processes side by side with `--part 1/2` and `--part 2/2`; both have to leave the same masks. With `--spread`
+a prediction takes a fixed time, in which the processor is idle, and the scans are done by one thread, by two processes,
+and by a Ray cluster of two nodes with a worker each (where Ray is installed): what each adds to a scan, in seconds of
+the processor, and how memory grows.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -43,11 +48,20 @@ POINTS = 40
 """Of the curve that is kept."""
 
 
+@dataclass
 class Threshold:
     """Stands in for a network: what is bright is the structure."""
 
+    seconds: float = 0.0
+
+    def __call__(self, package: Any) -> Threshold:
+        return self
+
     def predict(self, volume: Volume, *, missing: Any = ()) -> Found:
-        print("scan", flush=True)
+        if self.seconds:
+            time.sleep(self.seconds)
+        else:
+            print("scan", flush=True)
         return bright(volume)
 
 
@@ -126,8 +140,109 @@ def call(folder: Path, out: str, part: str) -> None:
         folder / out,
         discover(),
         part=part or None,
-        predictor=lambda _: Threshold(),
+        predictor=Threshold(),
     )
+
+
+@dataclass
+class Watch:
+    """What the processes that this one has begun, and theirs, take until it is closed.
+
+    Attributes:
+        cpu: Process -> seconds on all cores, since it began.
+        before: The same when this was begun.
+        memory: RSS of the largest of them in MB, over time.
+    """
+
+    cpu: dict[int, float] = field(default_factory=dict)
+    before: dict[int, float] = field(default_factory=dict)
+    memory: list[float] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def cpu_seconds(self) -> float:
+        return sum(seconds - self.before.get(process, 0.0) for process, seconds in self.cpu.items())
+
+    def begin(self) -> Watch:
+        self._look()
+        self.before = dict(self.cpu)
+        threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def _watch(self) -> None:
+        while not self.over.wait(EVERY):
+            self.memory.append(self._look())
+
+    def _look(self) -> float:
+        largest = 0.0
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                self.cpu[process.pid] = times.user + times.system
+                largest = max(largest, process.memory_info().rss / 1e6)
+        return round(largest, 1)
+
+
+def spread(folder: Path, name: str, scans: int, seconds: float, **options: Any) -> dict[str, Any]:
+    """All scans by an executor."""
+    watch, start = Watch().begin(), time.monotonic()
+    code = [sys.executable, __file__, "--spread-call", str(folder), name, str(seconds), json.dumps(options)]
+    subprocess.run(code, check=True)
+    took = time.monotonic() - start
+    watch.over.set()
+    half = len(watch.memory) // 2
+    return {
+        **options,
+        "done": status_of(folder / name).sums["done"],
+        "seconds": round(took, 1),
+        "seconds_a_scan": round(took / scans, 3),
+        "scans_a_second": round(scans / took, 2),
+        "cpu_seconds": round(watch.cpu_seconds, 1),
+        "cpu_ms_a_scan": round(1000 * watch.cpu_seconds / scans, 1),
+        "largest_process_mb_first_half": max(watch.memory[:half]),
+        "largest_process_mb_second_half": max(watch.memory[half:]),
+        "masks": hash_of_masks(folder / name),
+    }
+
+
+def spread_call(folder: Path, name: str, seconds: str, options: str) -> None:
+    """In a process of its own: the batch."""
+    wanted = {"predictor": Threshold(float(seconds)), **json.loads(options)}
+    segment(package_of_balls(folder / "model"), [folder / "in"], folder / name, discover(), **wanted)
+
+
+def hash_of_masks(out: Path) -> str:
+    return hashlib.sha256(b"".join(case.encode() + data for case, data in sorted(masks(out).items()))).hexdigest()
+
+
+def measure_spread(folder: Path, scans: int, seconds: float) -> dict[str, Any]:
+    """One thread, two processes and two nodes, one after the other."""
+    make(folder, scans)
+    load = os.getloadavg()[0]
+    found = {
+        "one_thread": spread(folder, "threads", scans, seconds, executor="threads"),
+        "two_processes": spread(folder, "processes", scans, seconds, executor="processes", workers=2),
+    }
+    with suppress(ImportError):
+        from ray.cluster_utils import Cluster
+
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        nodes.add_node(num_cpus=1)
+        os.environ["RAY_ADDRESS"] = nodes.address
+        found["two_nodes"] = spread(folder, "ray", scans, seconds, executor="ray", workers=2)
+        nodes.shutdown()
+    equal = {each.pop("masks") for each in found.values()}
+    return {
+        "command": " ".join(["python benchmarks/many_scans.py", *sys.argv[1:]]),
+        "scans": scans,
+        "shape": SHAPE,
+        "seconds_of_a_prediction": seconds,
+        **found,
+        "masks_equal": len(equal) == 1,
+        "machine": {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()},
+        "load_before_and_after": [round(load, 1), round(os.getloadavg()[0], 1)],
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("numpy", "nibabel")}},
+    }
 
 
 def cpu() -> float:
@@ -194,12 +309,20 @@ def main() -> None:
     if sys.argv[1:2] == ["--call"]:
         call(Path(sys.argv[2]), *sys.argv[3:])
         return
+    if sys.argv[1:2] == ["--spread-call"]:
+        spread_call(Path(sys.argv[2]), *sys.argv[3:])
+        return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scans", type=int, default=1000)
+    parser.add_argument("--spread", action="store_true", help="Compare executors.")
+    parser.add_argument("--seconds", type=float, default=0.1, help="Time of a prediction, with --spread.")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="voxgraft-many-") as folder:
-        figures = measure(Path(folder), options.scans)
+        root = Path(folder)
+        figures = (
+            measure_spread(root, options.scans, options.seconds) if options.spread else measure(root, options.scans)
+        )
     text = re.sub(r"\[\s+([-\d.]+),\s+([-\d.]+)\s+\]", r"[\1, \2]", json.dumps(figures, indent=1))
     print(text)
     if options.out:
@@ -207,4 +330,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from many_scans import main as begin  # workers import the stand-in by this name
+
+    begin()

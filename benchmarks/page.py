@@ -39,9 +39,9 @@ def _head() -> Iterator[str]:
     yield "# Speed and exactness, measured side by side"
     yield ""
     yield "Written by `python benchmarks/page.py` from the files in `benchmarks/results/`, each of which names its"
-    yield "command, the machine and the versions. Methods are timed in turns within one run, files in the page cache;"
-    yield "the figures are medians, the ratio says how many times as long as VoxGraft a method took. All give equal"
-    yield "results, or the run fails."
+    yield "command, the machine and the versions. Methods are timed alternately within one run, with files in the page"
+    yield "cache; the figures are medians, and the ratio is a method's time over VoxGraft's. All give equal results, or"
+    yield "the run fails."
     first, second = machine(load("read_nifti"), _SHOWN)
     yield from ("", f"{first}.", second)
 
@@ -83,12 +83,12 @@ def _scoring() -> Iterator[str]:
     yield from section("Scoring", document["command"])
     for measured in document["tables"]:
         yield f"{measured['what'].replace('^3', ' voxels a side')}:"
-        yield from head("method", "seconds", "processor seconds", "ratio", "rounds")
+        yield from head("method", "seconds", "CPU seconds", "ratio", "rounds")
         yield from (line(*cells) for cells in map(_scored, *zip(*measured["rows"].items(), strict=True)))
         yield ""
-    yield "The masks are ellipsoids and a prediction two voxels aside with a frayed border (near), or far aside (far)."
-    yield "On labels that look like noise all over the volume the gain over nnU-Net's overlap counts is smaller (38"
-    yield "times, seen once)."
+    yield "The masks are ellipsoids; the prediction is shifted by two voxels, with a frayed border (near), or far away"
+    yield "(far). On labels that look like noise all over the volume the gain over nnU-Net's overlap counts is smaller"
+    yield "(38 times, measured once)."
     yield ""
 
 
@@ -102,12 +102,13 @@ def _window() -> Iterator[str]:
     document = load("sliding_overhead")
     yield from section("Sliding window with many classes", document["command"])
     yield from wrap(
-        "What the framework costs around a network that costs nothing, 192x192x128 voxels in windows of 64 that "
-        "overlap by half; and what it costs to bring 96x160x128 logits of 30 classes onto the scan's grid, the same "
-        "or 1.6 times as fine along each axis. One thread, processor seconds, the least of "
-        f"{document['rounds']} rounds in turns on a busy machine; memory beyond what was there before. What nnU-Net "
-        "does with logits (all classes interpolated, then argmax) is repeated with torch's functions, the fastest way "
-        "it has. The ratio is ours to theirs.",
+        "The cost of the framework alone, around a network that costs nothing: 192x192x128 voxels in windows of 64 "
+        "that "
+        "overlap by half; and the cost of bringing 96x160x128 logits of 30 classes onto the scan's grid, the same "
+        "or 1.6 times as fine along each axis. One thread, CPU seconds, the minimum of "
+        f"{document['rounds']} alternating rounds on a busy machine; memory is what the call adds. nnU-Net's "
+        "method for logits (interpolate all classes, then argmax) is repeated with torch's functions, the fastest that "
+        "it uses. The ratio is ours to theirs.",
         110,
     )
     yield from head("job", "classes", "VoxGraft: s, GiB", "beside", "s, GiB", "ratio of time", "of memory")
@@ -125,8 +126,10 @@ def _window() -> Iterator[str]:
     yield from wrap(
         "Logits are interpolated only where neighbours disagree. Organs (finer grid) are ellipsoids in a background; "
         "blobs fill the volume with 30 classes; noise has a border at every voxel, which a few planes show at once: "
-        "there all logits are interpolated, a row at a time. Labels are the same either way, and VoxGraft's time is "
-        "with the probability of the winners, which the other method does not give. The goal, 0.4 of the time and 0.3 "
+        "there all logits are interpolated, a row at a time. Labels are the same either way, and VoxGraft's time "
+        "includes "
+        "the probability of the winning class, which the other method does not compute. The goal, 0.4 of the time "
+        "and 0.3 "
         f"of the memory, is {_missed(missed)}: where neighbours disagree, any class may win between them, so all are "
         "read.",
         110,
@@ -149,10 +152,10 @@ def _resampling() -> Iterator[str]:
     document = load("resampling")
     yield from section("Resampling to the network's spacing", document["command"])
     yield from wrap(
-        f"Each call in a process of its own with one thread, processor seconds, the least of {document['rounds']} "
-        f"rounds in turns on a busy machine (load {document['load']:.1f}); memory beyond what was there before. The "
-        "ratio is ours to theirs. All give the same within the rounding of coordinates, except MONAI's, which aligns "
-        "other voxels. nnU-Net's default for images, cubic splines, is SciPy's.",
+        f"Each call in a process of its own with one thread, CPU seconds, the minimum of {document['rounds']} "
+        f"alternating rounds on a busy machine (load {document['load']:.1f}); memory is what the call adds. The "
+        "ratio is ours to theirs. All agree up to the rounding of coordinates, except MONAI, which aligns "
+        "the grids differently. nnU-Net's default for images is SciPy's cubic splines.",
         110,
     )
     yield from head("job", "method", "seconds", "MiB", "ratio of time", "of memory")
@@ -164,7 +167,7 @@ def _resampling() -> Iterator[str]:
 
 def _resampled(job: Mapping[str, Any], way: str, row: Mapping[str, float]) -> list[str]:
     ratio = job["ratio"].get(way, {"cpu_s": 1.0, "mib": 1.0})
-    memory = f"{ratio['mib']:.2f}" if row["mib"] >= 1 else ""
+    memory = "" if ratio["mib"] is None else f"{ratio['mib']:.2f}"
     return [_RESAMPLED[job["job"]], way, f"{row['cpu_s']:.3f}", f"{row['mib']:.0f}", f"{ratio['cpu_s']:.2f}", memory]
 
 
@@ -182,12 +185,13 @@ _JOBS = {
 
 def _one_processor() -> Iterator[str]:
     jobs = load("speed_cpu")["jobs"]
-    yield from section("All jobs of one processor", "python benchmarks/speed_cpu.py")
+    yield from section("Training, prediction and preparation on one CPU core", "python benchmarks/speed_cpu.py")
     about = next(iter(jobs.values()))["about"]
     loads = [job["about"]["load"] for job in jobs.values()]
     yield from wrap(
-        f"Processor seconds of {about['threads']} thread, medians of the rounds (least to most in brackets), in turns "
-        f"on a busy machine (load {min(loads)} to {max(loads)}). The processor has units for bfloat16. The ratio is "
+        f"CPU seconds of {about['threads']} thread, medians of the rounds (minimum to maximum in brackets), "
+        "alternating "
+        f"on a busy machine (load {min(loads)} to {max(loads)}). The CPU supports bfloat16. The ratio is "
         "the time of each method over that of the first.",
         110,
     )
@@ -196,9 +200,9 @@ def _one_processor() -> Iterator[str]:
             yield from _rounds(title, rows)
             if absent := jobs[name].get("absent"):
                 yield ""
-                yield f"Not there: {', '.join(absent)}."
+                yield f"Not measured: {', '.join(absent)}."
     if rows := jobs.get("prediction", {}).get("layouts"):
-        yield from _rounds("One window of that network, by numbers and memory format", rows)
+        yield from _rounds("One window of that network, by number format and memory format", rows)
     yield ""
     yield from _empty_windows(jobs.get("empty", {}))
     yield from _body_alone(jobs.get("body", {}))
@@ -208,7 +212,7 @@ def _one_processor() -> Iterator[str]:
 def _rounds(title: str, rows: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"{title}:"
-    yield from head("method", "processor seconds", "ratio")
+    yield from head("method", "CPU seconds", "ratio")
     yield from (line(*cells) for cells in map(_took, *zip(*rows.items(), strict=True)))
 
 
@@ -224,10 +228,11 @@ def _empty_windows(job: Mapping[str, Any]) -> Iterator[str]:
         return
     equal = job["equal_on"].values()
     yield from wrap(
-        "Windows of one value are computed once; on "
+        "Windows with a single value are computed once; on "
         f"{sum(row['equal'] for row in equal)} of {sum(row['scans'] for row in equal)} real scans (CT, MR, PET) that "
-        "were compared, labels were those of computing every window. Of the torso CT, clipped from -200 to 300 HU, as "
-        "it is and with air of -1000 HU around it, as a scanner's field of view has:",
+        "were compared, this gave the same labels as computing every window. For the torso CT, clipped from -200 to "
+        "300 HU, as "
+        "it is and with air of -1000 HU around it, as in a scanner's field of view:",
         110,
     )
     yield from head(
@@ -240,8 +245,8 @@ def _empty_windows(job: Mapping[str, Any]) -> Iterator[str]:
     fewer = [gain for gain in boxed if gain > 1]
     if fewer:
         yield from wrap(
-            "A scan that is cropped to the body has hardly a window of one value: nothing can be left out with the "
-            f"same labels. With air around it, windows over the body's box alone are {min(fewer):.1f} to "
+            "A scan that is cropped to the body has hardly any window with a single value, so nothing can be left out "
+            f"without changing labels. With air around it, windows over the body's box alone are {min(fewer):.1f} to "
             f"{max(fewer):.1f} times fewer than all.",
             110,
         )
@@ -257,14 +262,16 @@ def _body_alone(job: Mapping[str, Any]) -> Iterator[str]:
     yield from wrap(
         "The torso CT in the field of view of a scanner (516x501 mm, air with a noise of 15 HU), 3 mm, windows of 48; "
         f"a network of 41 organs that learned for {job['steps']} steps from 30 slices of that torso. Labels and Dice "
-        "are beside those of the whole scan; the network is weak, so that many borders hang by a hair. VoxGraft leaves "
-        "windows of the scan out; spread anew over the body's box, as after a crop, they lie elsewhere. Finding the "
-        f"body took {job['finding_the_body_s']:.2f} s, which is counted. As it is, the scan is cropped to the body: "
-        f"{job['as_it_is']}, and the whole is searched.",
+        "are compared with those of the whole scan; the network is weak, so that many voxels near borders are "
+        "undecided. VoxGraft leaves "
+        "out windows of the scan; if they are laid out again over the body's box, as after a crop, they lie "
+        "elsewhere. Finding the "
+        f"body took {job['finding_the_body_s']:.2f} s, which is included. As it is, the scan is cropped to the body: "
+        f"{job['as_it_is']}, and the whole scan is searched.",
         110,
     )
     yield ""
-    yield "| method | windows | processor seconds | ratio | labels changed | mean Dice of structures | lost |"
+    yield "| method | windows | CPU seconds | ratio | labels changed | mean Dice of structures | lost |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for name, row in job["rows"].items():
         cells = [row["windows"], f"{row['cpu_s']:.2f}", f"{row['times_as_long']:.2f}"]
@@ -311,18 +318,18 @@ def _met(reached: bool) -> str:
 
 def _training() -> Iterator[str]:
     document = load("bf16_training")
-    yield from section("Training on a processor in bfloat16", document["command"])
+    yield from section("Training on a CPU in bfloat16", document["command"])
     arms = document["trainings"]
     seconds = [document["summary"][arm]["cpu_s_median"] for arm in arms]
     yield from wrap(
         f"The hippocampus, a smaller network than the workflow's, {document['steps']} steps, {document['cases']} "
         f"held-out cases, {len(arms['float32'])} seeds, one thread: bfloat16 took {seconds[1] / seconds[0]:.2f} of "
-        "the processor seconds. Dice on the network's grid, seed by seed; in the last, neither finds one of the two "
+        "the CPU seconds. Dice on the network's grid, seed by seed; in the last, neither finds one of the two "
         "structures in so few steps. Three seeds show no difference, and cannot rule out a small one: "
         "`precision: auto` stays float32.",
         110,
     )
-    yield from head("numbers", "Dice by seed", "processor seconds")
+    yield from head("number format", "Dice by seed", "CPU seconds")
     for arm, runs in arms.items():
         yield line(
             arm,
@@ -334,11 +341,11 @@ def _training() -> Iterator[str]:
 
 def _convolutions() -> Iterator[str]:
     document = load("convolutions")
-    yield from section("Float32 on a processor: small windows and deep maps", document["command"])
+    yield from section("Float32 on a CPU: small windows and deep maps", document["command"])
     yield from wrap(
-        "For a batch of one torch takes its plain convolution of volumes where channels x depth x height of the maps "
-        "are at most 20,480, which a window of 32 voxels and the deep maps of any network are. VoxGraft computes those "
-        "by oneDNN as well. Processor seconds of one window at one thread; the first column of times is what MONAI's "
+        "For a batch of one, torch uses its own 3D convolution where channels x depth x height of the maps are "
+        "at most 20,480, as for windows of 32 voxels and the deep maps of any network. VoxGraft computes these "
+        "with oneDNN too. CPU seconds of one window at one thread; the first column of times is what MONAI's "
         "and nnU-Net's sliding windows get. Wide networks spend their time elsewhere: there the two are equal within "
         "the noise of a busy machine.",
         110,
@@ -363,17 +370,17 @@ def _large() -> Iterator[str]:
     until = "" if part is None else f" (stopped after {part} % of the windows of the first columns)"
     yield from wrap(
         f"{'x'.join(map(str, document['shape']))} voxels and {document['classes']} classes in "
-        f"{document['limit_gib']:g} GiB: {document['promised_gib']:.2f} GiB were promised before the first window, "
-        f"{document['peak_gib']:.2f} GiB were taken at most, Python and torch included{until}. The slab of logits was "
+        f"{document['limit_gib']:g} GiB: {document['promised_gib']:.2f} GiB were estimated before the first window, "
+        f"{document['peak_gib']:.2f} GiB were used at most, Python and torch included{until}. The slab of logits was "
         f"cut into {document['columns']} columns.",
         110,
     )
     yield ""
     whole = load("large_scan_eighth")
     yield from wrap(
-        f"An eighth of it, {'x'.join(map(str, whole['shape']))} voxels in {whole['limit_gib']:g} GiB, was walked to "
-        f"the end: {whole['promised_gib']:.2f} GiB were promised, {whole['peak_gib']:.2f} GiB taken, in columns of "
-        f"{whole['columns']}.",
+        f"An eighth of it, {'x'.join(map(str, whole['shape']))} voxels in {whole['limit_gib']:g} GiB, was segmented to "
+        f"the end: {whole['promised_gib']:.2f} GiB were estimated, {whole['peak_gib']:.2f} GiB used, with "
+        f"{whole['columns']} columns.",
         110,
     )
     yield ""
@@ -386,8 +393,9 @@ def _gpu() -> Iterator[str]:
         yield from wrap(
             "Not measured yet: no machine with a GPU was available. The script takes at most eight minutes, carries "
             "its own data and writes one JSON: training in mixed precision beside MONAI's and nnU-Net's networks, a "
-            "scan of a torso's size in float32 and in half precision, a forced lack of memory, and two processes on "
-            "two GPUs. Tests walk its whole path on a CPU.",
+            "scan of a torso's size in float32 and in half precision, a forced shortage of memory, and two processes "
+            "on "
+            "two GPUs. Tests run all of it on a CPU.",
             110,
         )
         yield ""

@@ -2,7 +2,7 @@
 
     python benchmarks/pairs.py [ENCODER ...]
 
-It prints a line for each encoder and for each pair that fails the check of `voxgraft.testing.pairs`, and writes
+It prints a line for each encoder and for each pair that fails the check of `voxgraft.testing.networks`, and writes
 results/pairs.json.
 """
 
@@ -19,7 +19,7 @@ from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
 from voxgraft.discovery import discover
 from voxgraft.errors import ModelError
-from voxgraft.testing.pairs import check_pair
+from voxgraft.testing.networks import check_pair
 
 SMALLEST: dict[str, dict[str, Any]] = {
     "resnet": {"variant": 18},

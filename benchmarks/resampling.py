@@ -190,7 +190,7 @@ def measured(job: str, rounds: int) -> dict[str, Any]:
     ways = {way: {key: round(min(row[key] for row in taken), 3) for key in taken[0]} for way, taken in rows.items()}
     mine = ways[OURS]
     ratios = {
-        way: {key: round(mine[key] / max(row[key], 0.001), 2) for key in row}
+        way: {key: round(mine[key] / row[key], 2) if row[key] else None for key in row}
         for way, row in ways.items()
         if way != OURS
     }

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests")]
 
 from dicom_kinds import KINDS, Kind  # noqa: E402
-from voxgraft.imaging.read import walk  # noqa: E402
+from voxgraft.imaging.formats import walk  # noqa: E402
 from voxgraft.imaging.volume import Item  # noqa: E402
 from voxgraft_dicom.reader.options import DicomOptions  # noqa: E402
 from voxgraft_dicom.reader.reader import DicomReader  # noqa: E402

@@ -216,8 +216,8 @@ def over_box(image: Tensor, edge: int) -> int:
 
 
 def sliding_window_of(network: Callable[[Tensor], Any], image: Tensor, edge: int, once: bool) -> Tensor:
+    from voxgraft.inference.decide import winners
     from voxgraft.inference.sliding import logits_by_slab
-    from voxgraft.inference.winners import winners
 
     slabs = logits_by_slab(network, image, (edge,) * 3, device="cpu", skip_empty=once)
     return torch.cat([winners(slab) for _, slab in slabs])

@@ -45,16 +45,17 @@ def _head() -> Iterator[str]:
     yield ""
     yield from said(
         "Written by `python benchmarks/transfer_page.py` from the files in `benchmarks/results/`. In each table "
-        "the methods had the same scans, patches, order, new initial weights and number of steps. Intervals are 95 %: "
-        "of a mean from a bootstrap over patients, of a difference from the paired one. *Better* and *worse* are "
-        "said where the paired randomisation test over patients stays below 0.05 after Holm's correction for the "
-        "table; anything else is `no evidence`. Where there are several seeds or draws, a patient's score is the "
-        "mean over them. Settings were chosen on other scans than those that are scored, or are defaults."
+        "the methods had the same scans, patches, order, new initial weights and number of steps. Intervals are 95 %, "
+        "from a bootstrap over patients, paired for differences. The verdict is *better* or *worse* if the p-value of "
+        "the paired randomisation test over patients is below 0.05 after Holm's correction for the "
+        "table; otherwise `no evidence`. With several seeds or draws, a patient's score is the "
+        "mean over them. Settings are defaults, or were chosen on other scans than those that are scored."
     )
     yield ""
     yield from said(
-        f"{machine_line}, one thread for each training while others ran beside it: seconds compare methods roughly. "
-        f"Short budgets favour what learns faster. {versions}"
+        f"{machine_line}, one thread for each training while others ran beside it, so seconds compare methods only "
+        "roughly. "
+        f"Short budgets favour methods that learn faster. {versions}"
     )
 
 
@@ -84,7 +85,7 @@ def _in_short() -> Iterator[str]:
     slices = load("strategies_long")
     gained = "; ".join(f"{_difference(one)} with {which}" for which, one in unlabelled.items())
     points = (
-        "**Pictures and slices (2D): begin with ImageNet weights and L2-SP.** With it they gained "
+        "**2D images and slices: begin with ImageNet weights and L2-SP.** They gained "
         f"{told['polyps']} Dice on polyps ({counts['polyps']} labels), {told['heart']} on the heart "
         f"({counts['heart']}), {_signed(l2sp)} on the atrium; fine-tuned, {_signed(vessels)} on vessels of the retina.",
         f"**Part of it is speed, on some data.** Fine-tuning gained {_signed(tuned)} on the atrium after "
@@ -97,10 +98,11 @@ def _in_short() -> Iterator[str]:
         f"{slices['arms'][1]['dice']['mean']:.3f} as slices from ImageNet weights after "
         f"{slices['runs'][0]['steps']:,} steps, on the same twenty scans (steps of the two cost different times).",
         f"**Weights of the same organ and contrast help, also in 3D:** deepbet's on brain tissue, "
-        f"{_range([one['difference'] for one in brain])}, on bent copies of one head.",
-        f"**Scans without labels:** a model's own masks of them, against longer training: {gained}. Filling in "
+        f"{_range([one['difference'] for one in brain])}, on deformed copies of one head.",
+        f"**Scans without labels:** training on a model's own masks of them, against longer training: {gained}. "
+        "Filling in "
         "masked blocks, LoRA and a mean teacher changed the hippocampus by "
-        f"{_range([one['difference'] for one in curve])}: not worth the trouble where a few labelled scans do well.",
+        f"{_range([one['difference'] for one in curve])}: not worth it where a few labelled scans are enough.",
         "**A wrong source is not called helpful** by the guard, and it misses a small gain with few patients. So where "
         "a trial cannot tell, `voxgraft advise` proposes by the figures of this page and says so; `voxgraft new` too "
         "(`benchmarks/prior.py` keeps them in `core/voxgraft/transfer/prior.json`).",
@@ -129,9 +131,10 @@ def _curves() -> Iterator[str]:
         yield from said(
             f"`{document['workflow']}`, {document['steps']} steps, {_count(document['draws']).lower()} of labelled "
             f"patients, each with its own seed, and the same {document['patients']} held-out patients. Intervals are "
-            "over patients and draws together, paired between the methods. Labels saved: what scratch would need for "
-            "the same Dice, by the line through its points, less the number of labels; `more than tried` where scratch "
-            "never gets there."
+            "over patients and draws together, paired between the methods. Labels saved: the number of labels with "
+            "which scratch "
+            "reaches the same Dice (interpolated), minus the number of labels; `more than tried` if scratch "
+            "never reaches it."
         )
         yield ""
         yield f"![Dice over the number of labelled patients](images/curves_{name}.svg)"
@@ -160,7 +163,7 @@ def _longer(document: Mapping[str, Any]) -> Iterator[str]:
     if "longer" not in document:
         yield ""
         yield from said(
-            "No longer training was made here: scratch may not have stopped gaining, so part of the difference may be "
+            "Longer trainings were not run: scratch may not have stopped improving, so part of the difference may be "
             "speed."
         )
         return
@@ -197,9 +200,10 @@ def _guard() -> Iterator[str]:
     yield from section("What the guard misses", power["command"])
     yield from said(
         "The share of trials in which the guard says `helps`, by the true gain in Dice and the number of held-out "
-        "patients. Patients differ as those of the left atrium do between scratch and each way of transfer (standard "
-        f"deviation of a patient's difference {power['spread']:.3f}); {power['trials']} trials a cell. What is short "
-        "of 100 % is missed. Without a gain it is the rate of false alarms; `hurts` is said then in "
+        "patients. Patients differ as those of the left atrium do between scratch and each method of transfer "
+        "(standard "
+        f"deviation of a patient's difference {power['spread']:.3f}); {power['trials']} trials for each cell. The rest "
+        "is missed. In the row without a gain it is the rate of false alarms; the verdict is `hurts` there in "
         f"{_false_harm(power)}: a few of these patients gain much and most lose a little, and a small sample may hold "
         "none of the former."
     )
@@ -223,17 +227,18 @@ def _advised() -> Iterator[str]:
     """How often advise's choice is the best that the curves know."""
     yield from section("Does `voxgraft advise` choose the best?", load("advise_score")["command"])
     yield from said(
-        "Asked for each number of labels of the curves above. `leads` is the arm that was ahead at the end, `proposed` "
-        "what the workflow that it wrote uses; the workflow that it was given trains from scratch. `rests on` says "
-        "whether the trial found it on these data or, where it could not tell, other data sets showed it: the "
-        "curves of this page are among those, so that such rows are no test of the proposal. "
+        "`advise` was run for each number of labels of the curves above, on a workflow that trains from scratch. "
+        "`leads` is "
+        "the arm that was ahead at the end, `proposed` the one in the workflow that it wrote. `rests on` says "
+        "whether the trial found it on these data or, if it could not tell, on other data sets: the "
+        "curves of this page are among those, so such rows do not test the proposal. "
         f"{_left_out()}"
     )
     yield from _trials(load("advise_score"))
     if (RESULTS / "advise_score_busy.json").exists():
         document = load("advise_score_busy")
         yield ""
-        yield from said(f"On a machine that others kept busy (`{document['command']}`):")
+        yield from said(f"On a machine that was busy with other work (`{document['command']}`):")
         yield from _trials(document)
 
 
@@ -258,7 +263,7 @@ def _trials(document: Mapping[str, Any]) -> Iterator[str]:
     rows, best = document["rows"], document["best"]
     minutes = _range([row["minutes"] for row in rows], ".1f")
     shared = [row["processor_minutes"] for row in rows if "processor_minutes" in row]
-    had = f", with {_range(shared, '.1f')} minutes of a processor" if shared else ""
+    had = f", with {_range(shared, '.1f')} CPU minutes" if shared else ""
     before = "" if "basis" in rows[0] else " Advice changed nothing without evidence then."
     yield ""
     yield from said(
@@ -285,8 +290,9 @@ def _unlabelled() -> Iterator[str]:
         yield from section(title if not number else f"The same at {spacing}", document["command"])
         yield from said(
             f"Volumes at {spacing} from scratch, bfloat16, one core. `plain` learns from the labelled "
-            f"scans for {document['steps']:,} steps; `longer` goes on for {document['more']:,}; `self-training` goes "
-            "on for as many on these and on the other training scans, with the masks that `plain` gave them. Scored "
+            f"scans for {document['steps']:,} steps; `longer` continues for {document['more']:,} more; `self-training` "
+            "continues for as many on these and on the other training scans, with the masks that `plain` gave them. "
+            "Scored "
             "once on twenty scans, `la_020` to `la_039`, on which nothing was tuned. They were cropped around their "
             "reference masks in x and y. The literature's V-Net has 0.800 with 8 labels and 0.911 with 80, on other "
             "scans of the same challenge."
@@ -304,21 +310,23 @@ def _strategies() -> Iterator[str]:
     yield from said(
         f"`workflows/atrium_2d_strategies.yaml`: EfficientNet-Lite0 with a U-Net, {runs[0]['steps']} steps of 12 "
         f"slices, {_seeds(runs)}; scored in 3D on twenty other scans. The volumes were cropped around their "
-        "reference masks in x and y, which makes finding the atrium easier than it is on whole scans. "
+        "reference masks in x and y, which makes finding the atrium easier than on whole scans. "
         "`freeze-cache` learns from 32 fixed patches of each scan, whose maps are computed once."
     )
     yield from _arms(document, "parameters trained")
     yield ""
     yield from said(
-        "Each method gains over scratch. A pilot with other code, slices of 1.6 mm and one seed had seen +0.076 for "
+        "Each method gains over scratch. An earlier pilot with other code, slices of 1.6 mm and one seed gave +0.076 "
+        "for "
         "fine-tuning."
     )
     yield ""
     yield from said(
-        "L2-SP leads. Less each of the others it has, paired by patient: "
+        "L2-SP leads. Its difference from each of the others, paired by patient: "
         + "; ".join(f"`{arm}` {_difference(one)}" for arm, one in _paired(runs, "l2-sp").items() if arm != "scratch")
-        + ". It is one data set, and the leader of a table is flattered by having been picked. `voxgraft new` and "
-        "`voxgraft advise` propose it first where pretrained weights are at hand; the curves above were taken with it."
+        + ". This is one data set, and the best row of a table looks better than it is because it was picked. "
+        "`voxgraft new` and "
+        "`voxgraft advise` propose L2-SP first where pretrained weights are available; the curves above used it."
     )
     longer = load("strategies_long")
     steps, gain = longer["runs"][0]["steps"], longer["comparisons"][0]
@@ -355,7 +363,7 @@ def _kept() -> Iterator[str]:
     document = load("kept_features")
     yield from section("Kept features", document["command"])
     yield from said(
-        f"Seconds of processor time for a step of {document['patches'].replace(' of', ' patches of')} (left atrium), "
+        f"CPU seconds for a step of {document['patches'].replace(' of', ' patches of')} (left atrium), "
         "on the same fixed patches: all of the network trained, the encoder frozen, and frozen with its maps kept."
     )
     yield from head("encoder", "decoder", "all trained", "frozen", "maps kept", "times frozen", "times all trained")
@@ -398,10 +406,11 @@ def _curve() -> Iterator[str]:
     few, many = curve[0], curve[-1]
     gained = many["arms"][0]["dice"]["mean"] - few["arms"][0]["dice"]["mean"]
     yield from said(
-        f"A null. From scratch {many['labels']} labels have {gained:+.4f} over {few['labels']}: the scans are crops "
-        "around the structure, and so little is there to be gained. Intervals are over patients; that the same "
-        "training with another seed or draw comes out otherwise is not in them, so differences of a few thousandths "
-        "say nothing. A step of the mean teacher took several times as long."
+        f"No effect. From scratch, {many['labels']} labels give {gained:+.4f} over {few['labels']}: the scans are "
+        "crops "
+        "around the structure, so there is little to gain. Intervals are over patients and do not include the "
+        "variation between seeds and draws, so differences of a few thousandths "
+        "mean nothing. A step of the mean teacher took several times as long."
     )
     short = load("label_curve_300")
     rows = [(point["labels"], one) for point in short["curve"] for one in point["comparisons"]]
@@ -411,8 +420,8 @@ def _curve() -> Iterator[str]:
     yield from said(
         f"With {short['curve'][0]['runs'][0]['steps']} steps, after {short['pretraining']['steps']} of pretraining "
         f"(`label_curve_300.json`), the first three methods had {' and '.join(f'`{one}`' for one in sorted(found))} at "
-        "each number of labels, and the mean teacher, of which the teacher was kept then, differed by "
-        f"{lost}. A teacher averages over the first steps of so short a training for too long; the student is kept now."
+        "each number of labels. The mean teacher, which then kept the teacher, differed by "
+        f"{lost}: in so short a training a teacher averages over the first steps for too long. Now the student is kept."
     )
 
 
@@ -420,9 +429,10 @@ def _brain() -> Iterator[str]:
     document = load("brain_tissue")
     yield from section("Grey and white matter: deepbet's 3D weights", document["command"])
     yield from said(
-        "Blocks of ONE brain, the MNI152 template, differently bent and scanned; those that are scored are bent, "
-        "biased and noisier beyond those that are learnt from. It shows whether the weights carry over to the task, "
-        "and nothing about patients: the intervals are over bent copies of one head. "
+        "Blocks of ONE brain, the MNI152 template, with different deformation and simulated acquisition; the scored "
+        "blocks "
+        "are deformed, biased and noisy beyond those of training. This shows whether the weights suit the task, "
+        "and nothing about patients: the intervals are over deformed copies of one head. "
         f"`workflows/brain_tissue_deepbet.yaml`, {document['runs'][0]['steps']} steps, "
         f"{len({row['draw'] for row in document['runs']})} draws of labelled blocks; each method has the learning rate "
         f"that did best on tuning blocks ({', '.join(f'{arm} {rate:g}' for arm, rate in document['rates'].items())})."
@@ -447,9 +457,9 @@ def _shift() -> Iterator[str]:
     }
     yield from section("Another site without labels", document["command"])
     yield from said(
-        "`workflows/atrium_shift.yaml`: eight labelled scans of the left atrium as they are, twelve of the site, "
-        "shifted and without labels; scored on twenty further scans, shifted (the site's) and as they are (the "
-        "source's, beside)."
+        "`workflows/atrium_shift.yaml`: eight labelled scans of the left atrium as they are (the source), and twelve "
+        "altered ones without labels (the site). Scored on twenty further scans, altered as at the site, and as they "
+        "are."
     )
     for shift, found in document["shifts"].items():
         yield ""
@@ -460,9 +470,9 @@ def _shift() -> Iterator[str]:
             yield line(*_scored(one), *_judged(against.get(one["arm"])), f"{found['source'][one['arm']]['mean']:.4f}")
     yield ""
     yield from said(
-        "Of `statistics` only BatchNorm's averages follow the site. Where contrast is inverted, that is most of "
-        "what any method gains, and all of them stay useless there: an augmentation that inverts contrast, or a few "
-        "labels, are what such a site needs. One seed."
+        "`statistics` only lets BatchNorm's averages follow the site. With inverted contrast, this is most of "
+        "what any method gains, and all of them stay useless: such a site needs an augmentation that inverts contrast, "
+        "or a few labels. One seed."
     )
     turned = load("domain_shift_turned")["shifts"]
     told = []
@@ -473,7 +483,7 @@ def _shift() -> Iterator[str]:
     before, after = turned["invert"]["source"].values()
     yield ""
     yield from said(
-        "Such an augmentation, `modality: {use: mr, augmentation: {invert: 0.5}}`, sees nothing of the site "
+        "With such an augmentation, `modality: {use: mr, augmentation: {invert: 0.5}}`, and no scan of the site "
         f"(`domain_shift_turned.json`): source only has {', '.join(told)}, and on the source {after['mean']:.4f} "
         f"instead of {before['mean']:.4f}."
     )
@@ -516,12 +526,12 @@ def _drive() -> Iterator[str]:
 
 def _open() -> Iterator[str]:
     yield ""
-    yield "## Elsewhere, and not at all"
+    yield "## Elsewhere, and not measured"
     yield ""
     yield from said(
-        "[evidence.md](evidence.md) shows what the guard says of a planted harmful source and of twins. "
-        "`workflows/atrium_3d.yaml`, the left atrium in 3D at full resolution with scans without labels, is for "
-        "a GPU; none was at hand."
+        "[How transfer is judged](evidence.md) shows what the guard says of a planted harmful source and of twins. "
+        "`workflows/atrium_3d.yaml`, the left atrium in 3D at full resolution with scans without labels, needs "
+        "a GPU and was not run."
     )
 
 

@@ -13,8 +13,7 @@ from strategy_trainer import network
 from voxgraft.components.choice import Selected
 from voxgraft.networks.network import SegmentationNetwork
 from voxgraft.preprocessing.plan import Plan
-from voxgraft.training.batches import Batches
-from voxgraft.training.fixed_patches import FixedCrops
+from voxgraft.training.batches import Batches, FixedCrops
 from voxgraft.training.loop import Job
 from voxgraft.training.setup import table
 from voxgraft.transfer.stack import Stack

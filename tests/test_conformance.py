@@ -161,10 +161,10 @@ def _crashing(reader: Any, item: Item) -> Volume:
     ("fault", "check"),
     [
         (_flipped, "every voxel is at its place"),
-        (_shifted, "the header says what is read"),
-        (_random, "gives the same twice"),
+        (_shifted, "the header describes what is read"),
+        (_random, "gives the same result twice"),
         (_touching, "reading changes nothing"),
-        (_forgiving, "a cut file is refused"),
+        (_forgiving, "a truncated file is refused"),
         (_crashing, "never a crash"),
     ],
 )

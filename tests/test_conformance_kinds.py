@@ -184,7 +184,7 @@ def _writing(dataset: Dataset) -> Dataset:
         (_in_any_order, "twice gives the same"),
         (_nameless, "has a patient"),
         (_gone, "files that are there"),
-        (_telling, "no place of this machine"),
+        (_telling, "no path of this machine"),
         (_writing, "changes nothing"),
     ],
 )
@@ -375,7 +375,7 @@ class AsciiOnly(Notebook):
         (Notebook, "no fault"),
         (Rewrites, "left as it is"),
         (OnceOnly, "finished twice"),
-        (NewOnly, "goes on"),
+        (NewOnly, "can be continued"),
         (FiniteOnly, "not finite"),
         (AsciiOnly, "odd names"),
     ],

@@ -72,11 +72,21 @@ def test_the_figures_of_many_scans_are_those_of_the_benchmark() -> None:
     result = json.loads((DOCS.parent / "benchmarks" / "results" / "many_scans.json").read_text())
     assert result["masks_equal"] and result["states"] == [result["scans"]] * 2 == [1000] * 2
     assert result["in_one_report"] == result["scans"] and result["called_again"]["predicted"] == 0
-    pairs = (("processor time a scan (ms)", "cpu_ms_a_scan"), ("scans a second, on a busy machine", "scans_a_second"))
+    pairs = (("CPU time per scan (ms)", "cpu_ms_a_scan"), ("scans per second, on a busy machine", "scans_a_second"))
     for said, key in pairs:
         assert f"| {said} | {result['whole'][key]} | {result['parts'][key]} |" in text
     flat = [result["killed"], result["resumed"], *result["parts"]["each"]]
     assert all(one["max_rss_mb_second_half"] < 1.1 * one["max_rss_mb_from_tenth_to_half"] for one in flat)
+
+
+def test_the_figures_of_workers_are_those_of_the_benchmark() -> None:
+    text = (DOCS / "results.md").read_text()
+    result = json.loads((DOCS.parent / "benchmarks" / "results" / "many_scans_spread.json").read_text())
+    columns = [result[name] for name in ("one_thread", "two_processes", "two_nodes")]
+    for said, key in (("CPU time per scan (ms)", "cpu_ms_a_scan"), ("scans per second", "scans_a_second")):
+        assert f"| {said} | {' | '.join(str(one[key]) for one in columns)} |" in text
+    assert result["masks_equal"] and [one["done"] for one in columns] == [result["scans"]] * 3 == [1000] * 3
+    assert all(one["largest_process_mb_second_half"] < 1.1 * one["largest_process_mb_first_half"] for one in columns)
 
 
 def test_the_exponents_are_those_of_the_benchmark() -> None:

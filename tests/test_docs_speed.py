@@ -27,8 +27,9 @@ def test_many_classes_cost_less_than_elsewhere() -> None:
     """The goals: less time than MONAI and half its memory; 0.4 of nnU-Net's time, 0.3 of its memory, on organs."""
     rows = {(row["job"], row["classes"]): tuple(row["ways"].values()) for row in result("sliding_overhead")["tables"]}
     for classes in (2, 30, 100):
-        ours, theirs = rows["window", classes]
-        assert ours["cpu_s"] < theirs["cpu_s"] and ours["gib"] <= 0.5 * theirs["gib"]
+        ours, *peers = rows["window", classes]
+        for theirs in peers:
+            assert ours["cpu_s"] < theirs["cpu_s"] and ours["gib"] <= 0.5 * theirs["gib"]
     for job in ("same grid", "finer grid"):
         ours, theirs = rows[job, 30]
         assert ours["cpu_s"] <= 0.4 * theirs["cpu_s"] and ours["gib"] <= 0.3 * theirs["gib"]

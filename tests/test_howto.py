@@ -21,15 +21,19 @@ from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
 
 HOWTO = Path(__file__).parents[1] / "docs" / "howto"
-PAGES = ("move-model", "nightly", "channels", "readers", "gpu")
+PAGES = ("move-model", "nightly", "channels", "readers", "gpu", "body", "registry", "offline")
 ELSEWHERE = {
     "voxgraft review batch --host": "tests of the review server: it needs certificates",
     "voxgraft review batch --token-file": "tests of the review server: it waits for readers",
     "voxgraft review batch --assign": "tests of assignments: it waits for readers",
+    "voxgraft demo": "tests of the demo",
 }
 """Commands that are not carried out here, and what does it."""
 HERE = (
     ("spleen", "heads"),
+    ("organs", "heads"),
+    ("study/", "scans"),
+    ("https://mlflow.hospital.example", "sqlite:///voxgraft.db"),
     ("brain@", "heads@"),
     ("/data/", "data/"),
     ("device=cuda", "device=cpu"),
@@ -86,6 +90,9 @@ def test_its_commands_work(page: str, hospital: Path, catalogue: Catalogue, monk
         for there, here in HERE:
             line = line.replace(there, here)
         line = line.partition(" > ")[0].replace("HASH", exported)
+        if line.startswith("export "):
+            monkeypatch.setenv(*line.removeprefix("export ").split("=", 1))
+            continue
         if "--dry-run" not in line and line.startswith("voxgraft run"):
             line += " --out runs/gpu"
         output = said(shlex.split(line)[1:])

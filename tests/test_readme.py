@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from told_commands import blocks, carry_out, commands
+from told_commands import blocks, carry_out, commands, missing_from, shown_after
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -58,8 +58,10 @@ def test_the_commands_of_readme_and_tutorials_work(project) -> None:
     told = [line for line in commands(README) if not line.startswith(ELSEWHERE)]
     taught = [line for page in TUTORIALS for line in commands(page)]
     assert len(told) > 10 and len(taught) > 10
+    shown = {command: lines for page in (README, *TUTORIALS) for command, lines in shown_after(page).items()}
     for command in dict.fromkeys([*told, *taught]):  # what was done is not done again
-        carry_out(command, clone, environment)
+        output = carry_out(command, clone, environment)
+        assert not (missing := missing_from(output, shown.get(command, []))), f"{command}: {missing}\n{output}"
     for block in blocks(README, "python"):
         done = subprocess.run([sys.executable, "-c", block], cwd=clone, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"{block}\n{done.stderr[-3000:]}"

@@ -16,6 +16,7 @@ from typing import Any
 import click
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from told_commands import blocks, calls
 from voxgraft.cli import main
@@ -156,3 +157,9 @@ def test_commands_and_options_exist(page: Path) -> None:
         known = {option for one in command.params for option in (*one.opts, *one.secondary_opts)} | {"--help", "-h"}
         given = {word.split("=")[0].rstrip(".,;)]") for word in words if re.match(r"--[a-z]", word)}
         assert given <= known, f"voxgraft {' '.join(words)}: {given - known}"
+
+
+@pytest.mark.parametrize("group", ["models", "plugins"])
+def test_no_line_of_a_group_in_80_columns_is_cut_off(group: str) -> None:
+    printed = CliRunner().invoke(main, [group, "--help"], terminal_width=80).output
+    assert "..." not in printed.partition("Commands:")[2]

@@ -1,4 +1,5 @@
-"""The commands that documents tell, word for word: blocks of `sh` are run, everything else names only what exists.
+"""The commands in documents, word for word: blocks of `sh` are run, and the `text` blocks after them are compared with
+what they print; everything else names only what exists.
 
 Servers are asked whether they are well and stopped, and readers of a batch decide as its page would.
 """
@@ -24,6 +25,7 @@ SERVERS = (["voxgraft", "serve"], ["voxgraft", "review"])
 """Commands that run until they are stopped by hand, unless one of these is asked for."""
 NO_PAGE = {"--summary", "--export"}
 
+NUMBER = r"\d+(?:\.\d+)?(?: %|%)?"
 FENCED = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.M | re.S)
 
 
@@ -47,12 +49,32 @@ def calls(page: Path) -> Iterator[list[str]]:
             yield found[1].split()
 
 
-def carry_out(command: str, folder: Path, environment: dict[str, str]) -> None:
-    """Do what a line says, with trainings cut short; it must end with 0."""
+def shown_after(page: Path) -> dict[str, list[str]]:
+    """The lines of each `text` block that follows a block of `sh` in its section, by the last command of that."""
+    shown = {}
+    for section in re.split(r"^## ", page.read_text(), flags=re.M):
+        last = ""
+        for language, text in FENCED.findall(section):
+            if language == "text" and last:
+                shown[last] = text.splitlines()
+            last = text.replace("\\\n", " ").splitlines()[-1] if language == "sh" else ""
+    return shown
+
+
+def missing_from(output: str, shown: list[str]) -> list[str]:
+    """The lines of a page that a command did not print; numbers may differ, and `...` stands for any text."""
+    printed = re.sub(NUMBER, "#", " ".join(output.split()))
+    parts = ([re.escape(re.sub(NUMBER, "#", " ".join(part.split()))) for part in line.split("...")] for line in shown)
+    patterns = map(".*?".join, parts)
+    return [line for line, pattern in zip(shown, patterns, strict=True) if not re.search(pattern, printed)]
+
+
+def carry_out(command: str, folder: Path, environment: dict[str, str]) -> str:
+    """Do what a line says, with trainings cut short, and give what it prints; it must end with 0."""
     words = shlex.split(command)
     if words[:2] in SERVERS and not NO_PAGE & set(words):
         answer_and_stop([*words, "--port", "0"], folder, environment)
-        return
+        return ""
     if words[:2] == ["voxgraft", "run"] and "--dry-run" not in words:
         short = (word for one in SHORT for word in ("--set", one))
         command = f"{shlex.join([*words[:3], *short])} {' '.join(map(shlex.quote, without_budget(words[3:])))}"
@@ -61,6 +83,7 @@ def carry_out(command: str, folder: Path, environment: dict[str, str]) -> None:
         ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
+    return f"{done.stdout}\n{done.stderr}"
 
 
 def answer_and_stop(words: list[str], folder: Path, environment: dict[str, str]) -> None:

@@ -29,7 +29,7 @@ Names = Mapping[str, int] | str | Path
 
 @lru_cache(maxsize=1)
 def catalogue() -> Catalogue:
-    """What the installed plugins offer, found once.
+    """The components of all installed plugins; they are looked up once.
 
     Examples:
         >>> vg.catalogue().get("metric", "hd95").unit
@@ -55,12 +55,12 @@ def read(path: str | Path) -> Volume:
 
 
 def write(volume: Volume, target: str | Path, labels: Names | None = None) -> Path:
-    """Write an image or a mask as the file's name says, whole or not at all; gives the path.
+    """Write an image or a mask in the format of the file's name, completely or not at all; returns the path.
 
     Args:
         volume: An image, or a mask.
         target: Such as `mask.nii.gz`.
-        labels: The structures of a mask; formats that hold names need them.
+        labels: The structures of a mask; formats that store names need them.
 
     Raises:
         UsageError: No writer answers to the target's suffix.
@@ -79,7 +79,7 @@ def write(volume: Volume, target: str | Path, labels: Names | None = None) -> Pa
 
 
 def inspect(path: str | Path) -> Inspection:
-    """What the readers see in a file, a folder or a tree: series, geometry, modality, problems. No voxel is read.
+    """Describe a file, a folder or a tree: series, geometry, modality, problems. Only headers are read.
 
     Raises:
         DataError: There is no such path.
@@ -104,7 +104,7 @@ def convert(
     labels: Names | None = None,
     **options: Any,
 ) -> Volume:
-    """Convert an image or a mask from any readable format to any writable one; gives what was written.
+    """Convert an image or a mask from any readable format to any writable one; returns what was written.
 
     Args:
         source: A file, or the folder of one series.
@@ -139,7 +139,7 @@ def convert(
 
 
 def new(folder: str | Path | None = None, *, out: str | Path | None = None, source: str | None = None) -> Path:
-    """Write a workflow file for the scans in a folder, with a comment on each choice; gives its path.
+    """Write a workflow file for the scans in a folder, with a comment on each choice; returns its path.
 
     Args:
         folder: Scans in the layout of any installed plugin, a DICOM tree, or nothing but images.
@@ -213,8 +213,8 @@ def advise(
 
     Args:
         workflow: The file whose data and network are looked at.
-        minutes: Time limit.
-        models: References of registered models whose encoders are tried as well.
+        minutes: Time limit in minutes.
+        models: References of registered models whose encoders are tried too.
         out: Folder for the report and the proposed workflow; by default `runs/<name of the workflow>-advice`.
         overrides: Values of the workflow, as for `vg.run`.
 
@@ -258,16 +258,16 @@ def segment(model: Any, inputs: Any, out: str | Path | None = None, **options: A
 
     Args:
         model: A package, or a reference to a registered one such as `models:/spleen@champion`.
-        inputs: Files and folders of scans, or one of them, which need `out`; or a volume, an array or several, of which
-            the masks are given.
-        out: The batch's folder: a folder with the mask of each scan, the ledger and the report.
+        inputs: One or several files and folders of scans, which need `out`; or one or several volumes or arrays, whose
+            masks are returned.
+        out: The batch's folder, for masks, ledger and report.
         options: See `voxgraft.batch.segment.segment`, such as `writers` and `device`; of volumes and arrays
             `voxgraft.batch.volumes.segment_volumes`, such as `spacing` and `device`.
 
     Raises:
         UsageError: An input or a writer is not there, the inputs hold no scan, or `out` is missing.
         ModelError: There is no such model, or it cannot be used here.
-        DataError: A scan in memory does not fit the model; of files it is told in the batch.
+        DataError: A scan in memory does not fit the model; for files, the batch records it.
 
     Examples:
         >>> run = vg.run("workflow.yaml", training__budget="2 steps")
@@ -310,9 +310,9 @@ def evaluate(
 
     Args:
         predictions: A mask or a folder of masks; or a Volume, an array, a list of them, or a dict by case.
-        references: The masks to compare with, of the same names, places or cases.
-        metrics: Names, with options behind colons, such as `nsd:tolerance=2`.
-        labels: The structures to score; by default every value that stands in a mask is one.
+        references: The reference masks, with the same names, in the same order or with the same cases.
+        metrics: Names, with options after colons, such as `nsd:tolerance=2`.
+        labels: The structures to score; by default every value in a mask.
         spacing: Millimetres between voxels where predictions and references are arrays.
 
     Raises:

@@ -24,10 +24,9 @@ from .errors import (
 if TYPE_CHECKING:
     from .batch.task import Executor, ExecutorSpec, Outcome
     from .components.catalogue import Catalogue
-    from .components.choice import ExecutorOptions, Options, StoredPath, TrackingOptions
+    from .components.choice import ExecutorOptions, Options, StoredPath, StrategyOptions, TrackingOptions
     from .components.code import source_hash, version_of
     from .datasets.cases import Case, Dataset, Described, Layout, LayoutSpec, ReadsFolder, Split
-    from .imaging.archives import is_archive, unopened_problems
     from .imaging.channels import Align
     from .imaging.formats import (
         PaletteReader,
@@ -38,10 +37,14 @@ if TYPE_CHECKING:
         Trace,
         Writer,
         WriterSpec,
+        is_archive,
         signs,
+        unopened_in,
+        unopened_problems,
+        walk,
     )
     from .imaging.orientation import orientation_of, plane_of
-    from .imaging.read import read_item, scan_files, unopened_in, walk
+    from .imaging.read import read_item, scan_files
     from .imaging.regrid import resample_onto
     from .imaging.structures import Label, Labels, Region
     from .imaging.volume import (
@@ -115,13 +118,12 @@ if TYPE_CHECKING:
         write_json,
     )
     from .support.limits import ending_gently
-    from .support.memory import free_memory, gigabytes
+    from .support.machine import free_memory, gigabytes
     from .support.progress import Progress, print_fitted, print_result
     from .support.texts import as_stored, as_written, composed, stem, write_rows
     from .support.torch_dims import CHANNELS_LAST, LINEAR
     from .support.workers import worker_processes
     from .training.loss import Loss, LossSpec
-    from .transfer.options import StrategyOptions
     from .transfer.spec import StrategySpec
     from .transfer.strategy import Context, Crop, Row, TransferStrategy
 
@@ -308,14 +310,16 @@ __all__ = [  # noqa: RUF022  # by what they are for
 _NAMES = {
     "batch.task": "Executor ExecutorSpec Outcome",
     "components.catalogue": "Catalogue",
-    "components.choice": "ExecutorOptions Options StoredPath TrackingOptions",
+    "components.choice": "ExecutorOptions Options StoredPath StrategyOptions TrackingOptions",
     "components.code": "source_hash version_of",
     "datasets.cases": "Case Dataset Described Layout LayoutSpec ReadsFolder Split",
-    "imaging.archives": "is_archive unopened_problems",
     "imaging.channels": "Align",
-    "imaging.formats": "PaletteReader Reader ReaderSpec ReadsImages StructureReader Trace Writer WriterSpec signs",
+    "imaging.formats": (
+        "PaletteReader Reader ReaderSpec ReadsImages StructureReader Trace Writer WriterSpec is_archive "
+        "signs unopened_in unopened_problems walk"
+    ),
     "imaging.orientation": "orientation_of plane_of",
-    "imaging.read": "read_item scan_files unopened_in walk",
+    "imaging.read": "read_item scan_files",
     "imaging.regrid": "resample_onto",
     "imaging.structures": "Label Labels Region",
     "imaging.volume": (
@@ -350,13 +354,12 @@ _NAMES = {
     "support.child": "Answer Child",
     "support.files": "CELLS TEMPORARY atomic_write digest read_bytes read_json remove sha256 sweep_tree write_json",
     "support.limits": "ending_gently",
-    "support.memory": "free_memory gigabytes",
+    "support.machine": "free_memory gigabytes",
     "support.progress": "Progress print_fitted print_result",
     "support.texts": "as_stored as_written composed stem write_rows",
     "support.torch_dims": "CHANNELS_LAST LINEAR",
     "support.workers": "worker_processes",
     "training.loss": "Loss LossSpec",
-    "transfer.options": "StrategyOptions",
     "transfer.spec": "StrategySpec",
     "transfer.strategy": "Context Crop Row TransferStrategy",
 }

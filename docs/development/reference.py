@@ -30,11 +30,11 @@ WRITTEN = "<!-- Written by docs/development/reference.py. -->\n\n"
 CODES = {
     0: "Everything was done.",
     1: "It failed; the last line of standard error says why. For `check`: there are errors in the data.",
-    2: "The call, the workflow file or the initial weights are wrong; nothing was started.",
+    2: "The call or the workflow file is wrong; nothing was started.",
     3: "Some cases failed, and the rest are done.",
 }
 WORDS = {
-    "reader": "Read files: `data.readers` sets their options.",
+    "reader": "Read files; `data.readers` sets their options.",
     "writer": "Write masks: `voxgraft segment --writers`, `voxgraft convert --writer`.",
     "layout": "Turn a folder into cases: `data.layout` ([with a tree for each](../data.md)).",
     "modality": "Normalise, augment and show images: `data.modality`.",
@@ -43,11 +43,11 @@ WORDS = {
     "strategy": "Methods of transfer: `transfer` ([formulas and sources](../strategies.md)).",
     "loss": "What training minimises: `training.loss`.",
     "metric": "How masks are scored: `evaluation.metrics` ([definitions](../metrics.md)).",
-    "measurement": "What is measured in the scan inside each structure, for reports; all that are installed are used.",
-    "step": "The steps of a run: `steps`.",
-    "tracker": "Where a run is logged: `tracking`.",
-    "store": "Where models named as `models:/NAME@ALIAS` are stored.",
-    "executor": "What runs the scans of a batch: `voxgraft segment --executor`.",
+    "measurement": "Measure the intensities inside each structure, for reports; all that are installed are used.",
+    "step": "Do one part of a run: `steps`.",
+    "tracker": "Log a run: `tracking`.",
+    "store": "Find the models that references such as `models:/NAME@ALIAS` name.",
+    "executor": "Run the tasks of a batch: `voxgraft segment --executor`.",
     "command": "Commands that plugins add to `voxgraft`.",
 }
 """What components of each kind do, and where a workflow or a call names them."""
@@ -55,17 +55,17 @@ WORDS = {
 INTRO = {
     "workflow": """# Workflow file
 
-A workflow is a YAML file. `voxgraft new` writes one with a comment on each choice, `voxgraft check` names the
-line of what is wrong, and `voxgraft schema` prints the JSON Schema by which an editor completes and checks it.
-Unknown keys are refused. Any value can be changed for one run: `voxgraft run FILE --set training.budget='5
-min'`.
+A workflow is a YAML file. `voxgraft new` writes one with a comment on each choice, `voxgraft check` says what is
+wrong and in which line, and `voxgraft schema` prints the JSON Schema with which an editor completes and checks
+it. Unknown keys are refused. You can change any value for one run: `voxgraft run FILE --set
+training.budget='5 min'`.
 
-Where a component stands (`encoder`, `layout`, ...), write its name, or a mapping whose key `use` is the name
-and whose other keys are [its options](components.md).
+For a component (`encoder`, `layout`, ...), write its name, or a mapping with its name under `use` and [its
+options](components.md) beside it.
 """,
     "components": """# Components
 
-Everything that VoxGraft's own plugins offer. `voxgraft plugins list` shows what is installed on your machine,
+All components of VoxGraft's own plugins. `voxgraft plugins list` shows what is installed on your machine,
 `voxgraft plugins show NAME` the options of one component. [Writing a plugin](../plugins.md) says how to add
 one.
 """,
@@ -151,7 +151,7 @@ def limits(field: dict[str, Any]) -> str:
 def default_of(field: dict[str, Any], needed: bool) -> str:
     """The default of a key; one of a whole section follows from its own keys."""
     if needed:
-        return "**needed**"
+        return "**required**"
     value = field.get("default")
     if isinstance(value, dict) and {"amount", "unit"} <= value.keys():
         return f"`{value['amount']:g} {value['unit']}`"
@@ -255,7 +255,7 @@ def option_row(one: click.Parameter, context: click.Context) -> tuple[str, str, 
         return None
     text = f"{one.help.removesuffix('.')}{range_of(one.type)}." if one.help else range_of(one.type)
     default = (
-        "**needed**" if one.required else f"`{one.default}`" if one.show_default and one.default is not None else ""
+        "**required**" if one.required else f"`{one.default}`" if one.show_default and one.default is not None else ""
     )
     return f"`{record[0].replace(' RANGE', '')}`", default, text
 
@@ -275,7 +275,8 @@ def python_page() -> str:
     kinds = [name for name in voxgraft.__all__ if name.endswith("Spec")]
     text += ["## Functions and classes\n", *(f"::: {home_of(name)}\n" for name in names if name != "hookimpl")]
     text += [
-        "## For plugins\n\n`hookimpl` marks the functions by which a plugin offers components; each kind has a spec.\n",
+        "## For plugins\n\n`hookimpl` marks the functions by which a plugin offers components. They return these\n"
+        "specs; those of measurements and commands are in `voxgraft.plugin`.\n",
         *(f"::: {home_of(name)}\n" for name in kinds),
     ]
     return "\n".join(text)

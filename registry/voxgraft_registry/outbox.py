@@ -81,12 +81,12 @@ class Outbox:
                 self._send(self._waiting)
             except TrackingError as error:
                 if not self._told:
-                    self._say(f"tracking: {error}; going on, and trying again every {PAUSE:g} s")
+                    self._say(f"tracking: {error}; the run continues, and tries again every {PAUSE:g} s")
                 self._told = True
                 self.pause()
             else:
                 if self._told:
-                    self._say(f"tracking: answers again; {len(self._waiting)} points were sent")
+                    self._say(f"tracking: the server answers again; {len(self._waiting)} points were sent")
                 self._next_try, self._kept, self._told = 0.0, 0, False
                 self._waiting.clear()
                 self._file.unlink(missing_ok=True)

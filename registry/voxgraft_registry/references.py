@@ -97,7 +97,7 @@ def demoted(client: MlflowClient, model: RegisteredModel, there: Container[str])
     """
     past = _champions(model)
     if CHAMPION not in model.aliases:
-        raise ModelError(f"the model {model.name!r} has no champion to take back")
+        raise ModelError(f"the model {model.name!r} has no champion to roll back")
     past.pop()
     while past and past[-1] not in there:
         past.pop()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from voxgraft.correction.change import Change, Labels
+from voxgraft.correction.change import Change, Labels, State
 from voxgraft.correction.journal import Journal
-from voxgraft.correction.state import State
 
 SHAPE = (12, 10, 9)
 

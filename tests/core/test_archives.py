@@ -21,7 +21,8 @@ from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
 from voxgraft.datasets.dataset import read_layout
 from voxgraft.errors import DataError
-from voxgraft.imaging.read import choose_reader, read, scan, unopened_in
+from voxgraft.imaging.formats import choose_reader, unopened_in
+from voxgraft.imaging.read import read, scan
 
 ARRAY = np.arange(8 * 6 * 5, dtype=np.int16).reshape(8, 6, 5)
 AFFINE = np.diag([-1.0, -1.0, 2.5, 1.0])

@@ -16,10 +16,9 @@ import pytest
 from batch_scans import AFFINE, SHAPE, Brightness, ball, broken, model, rows, run, states, three, write_scan
 
 from dicom_series import make_series
-from voxgraft.batch.archive import recall
 from voxgraft.batch.ledger import Ledger, Row
 from voxgraft.batch.quality import flags_of, measure
-from voxgraft.batch.report import by_doubt
+from voxgraft.batch.report import by_doubt, recall
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.imaging.structures import Labels
 from voxgraft.imaging.volume import Volume

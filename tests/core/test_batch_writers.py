@@ -18,8 +18,7 @@ import pytest
 from batch_scans import AFFINE, SHAPE, ball, model, rows, run, states, three, write_scan
 
 from dicom_series import make_series
-from voxgraft.batch.proof import prove
-from voxgraft.batch.quality import measure
+from voxgraft.batch.quality import measure, prove
 from voxgraft.batch.worklist import Finder
 from voxgraft.components.catalogue import Catalogue, Origin
 from voxgraft.components.choice import Options

@@ -4,6 +4,7 @@ and that it is used where the model's own cases agree."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,13 +24,11 @@ from voxgraft.errors import BrokenPlugin
 from voxgraft.imaging.body import ALL, NONE, SMALL, body_box
 from voxgraft.imaging.structures import Labels, Region
 from voxgraft.imaging.volume import Volume
-from voxgraft.inference.around import search_of
+from voxgraft.inference.around import covering, on_grid, search_of
 from voxgraft.inference.array import segment_array
-from voxgraft.inference.cover import covering, on_grid
 from voxgraft.inference.need import column_bytes
 from voxgraft.inference.sliding import window_starts
-from voxgraft.packages.body import applied_around, said_around, used_around
-from voxgraft.packages.precision import failed, joined, judge
+from voxgraft.packages.shortcuts import applied_around, failed, joined, judge, said_around, used_around
 from voxgraft.preprocessing.modality import HOUNSFIELD_LEVELS
 from voxgraft.runs.shortcuts import try_shortcuts
 from voxgraft.support.progress import Progress
@@ -102,6 +101,17 @@ def test_padding_darker_than_air_is_air_and_a_round_field_of_view_does_no_harm()
     array = scan(TORSO)
     array[outside] = -2000
     assert found(array) == ((18, 42), (13, 37), (0, 20))
+
+
+def test_where_another_channel_alone_looks_is_not_cut_off() -> None:
+    narrow = scan(TORSO)
+    narrow[:14] = -1024  # beyond the field of view of the CT; the PET sees an arm there
+    noise = np.random.default_rng(1).gamma(1, 0.01, SHAPE).astype(np.float32)
+    assert found(narrow) == ((18, 42), (13, 37), (0, 20))
+    for others in ([noise], [np.zeros(SHAPE), noise], [np.where(np.isnan(noise), 0, noise)[::-1]]):
+        assert body_box(narrow, SPACING, *HOUNSFIELD_LEVELS, others) == ((0, 42), (13, 37), (0, 20))
+    for others in ([np.zeros(SHAPE)], [np.full(SHAPE, np.nan)], [narrow], []):
+        assert body_box(narrow, SPACING, *HOUNSFIELD_LEVELS, others) == found(narrow)
 
 
 def test_a_lung_that_the_border_cuts_is_not_cut_off() -> None:
@@ -234,6 +244,9 @@ def test_slices_without_the_body_are_left_out(catalogue: Catalogue) -> None:
 
 
 AGREED = {"body": judge("body", {"a": 0.9}, {"a": 0.9004}, 3)}
+SPOILT: list[Any] = [None, True, 3, "x", [], {"agrees": True}, {"agrees": 1, "difference": 0.0}]
+SPOILT += [{"agrees": agrees, "difference": value} for agrees in (True, False) for value in ("x", [1], float("nan"))]
+SPOILT += [{"agrees": True, "difference": None}, {"agrees": "yes", "difference": 0.0}]
 
 
 def test_facts_decide_and_are_said() -> None:
@@ -255,26 +268,42 @@ def test_facts_decide_and_are_said() -> None:
         assert said_around(facts)[0].endswith("so whole scans are searched") and "as asked; " in applied_around(facts)
     assert not any(used_around("auto", facts) for facts in ({}, {"body": 5}, {"body": {}}, {"body": {"agrees": 1}}))
     assert said_around({}) == said_around({"body": {}}) == []
+    for spoilt in SPOILT:  # anybody may have written a package
+        assert not used_around("auto", {"body": spoilt}) and said_around({"body": spoilt}) == []
+        assert "no held-out case" in applied_around({"body": spoilt})
     both = joined([AGREED["body"], doubts["loses b on a held-out case"]])
     assert both["lost"] == ["b"] and not both["agrees"] and joined([AGREED["body"]] * 2)["agrees"]
 
 
-@pytest.mark.parametrize(("loses", "agrees"), [(False, True), (True, False)])
+Loses = Callable[[bool, str], bool]
+
+
+@pytest.mark.parametrize(
+    ("loses", "agrees", "half"),
+    [
+        (lambda around, numbers: False, True, True),
+        (lambda around, numbers: around, False, True),
+        (lambda around, numbers: around and numbers == "bf16", False, True),
+        (lambda around, numbers: numbers == "bf16", True, False),  # which is never applied, together or alone
+    ],
+    ids=["nothing", "the body", "both together", "half precision"],
+)
+@pytest.mark.parametrize("precision", ["32", "auto"])
 def test_held_out_cases_whose_body_takes_fewer_windows_decide(
-    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, loses: bool, agrees: bool
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, loses: Loses, agrees: bool, half: bool, precision: str
 ) -> None:
     labels, calls = Labels.of({"organ": 1}), []
 
     class Fake:
-        def __init__(self, *_: Any, body: str, **__: Any) -> None:
-            self.around = body == "on"
+        def __init__(self, *_: Any, body: str, precision: str, **__: Any) -> None:
+            self.around, self.numbers = body == "on", precision
 
         def saves(self, scan: Volume, missing: Any) -> bool:
             return scan.array[0, 0, 0] == 0
 
         def predict(self, scan: Volume, missing: Any) -> Any:
-            calls.append(self.around)
-            return Found(scan.with_array(scan.array * (0 if loses and self.around else 1)), {})
+            calls.append((self.around, self.numbers))
+            return Found(scan.with_array(scan.array * (not loses(self.around, self.numbers))), {})
 
     def read(name: str) -> tuple[Volume, Volume, list[int]]:
         mask = np.zeros((6, 6, 6), np.uint8)
@@ -283,7 +312,7 @@ def test_held_out_cases_whose_body_takes_fewer_windows_decide(
 
     run = SimpleNamespace(
         workflow=SimpleNamespace(
-            inference=SimpleNamespace(device="cpu", precision="32", body="auto"),
+            inference=SimpleNamespace(device="cpu", precision=precision, body="auto"),
             data=SimpleNamespace(modality=choose(catalogue, "modality", {"use": "ct"})),
         ),
         split=SimpleNamespace(validation=[str(number) for number in range(4)]),
@@ -291,11 +320,17 @@ def test_held_out_cases_whose_body_takes_fewer_windows_decide(
         progress=Progress(quiet=True),
     )
     monkeypatch.setattr("voxgraft.runs.shortcuts.predictor_of", Fake)
+    monkeypatch.setattr("voxgraft.runs.shortcuts.fast_precision", lambda device: "bf16")
     tried = try_shortcuts(run, None, labels, read)  # type: ignore[arg-type]
-    assert tried["precision"] == {} and tried["body"]["cases"] == 2 and tried["body"]["agrees"] is agrees
-    assert calls.count(True) == calls.count(False) == 2, "cases that would be searched whole cost nothing"
+    alone = precision == "32"
+    assert {word: one["agrees"] for word, one in tried["precision"].items()} == ({} if alone else {"bf16": half})
+    assert tried["body"]["cases"] == 2
+    assert tried["body"]["agrees"] is (not loses(True, "32") if alone else agrees)
+    assert calls.count((True, "32")) == 2, "cases that would be searched whole cost nothing"
+    assert calls.count((False, "32")) == (2 if alone else 4)
+    assert calls.count((True, "bf16")) == (0 if alone else 2)
     run.split.validation = ["1", "3"]
-    assert try_shortcuts(run, None, labels, read) == {"precision": {}, "body": {}}  # type: ignore[arg-type]
+    assert try_shortcuts(run, None, labels, read)["body"] == {}  # type: ignore[arg-type]
 
 
 def test_a_batch_says_where_it_looked_and_looks_again_when_asked_to(tmp_path: Path, catalogue: Catalogue) -> None:

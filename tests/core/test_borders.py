@@ -14,13 +14,11 @@ from training import tiny_plan
 
 from voxgraft.imaging.structures import Region
 from voxgraft.inference import array as arrays
-from voxgraft.inference import borders
+from voxgraft.inference import decide
 from voxgraft.inference.array import segment_array
-from voxgraft.inference.borders import Decisions, decide_here
-from voxgraft.inference.convolutions import VolumesByOneDNN
-from voxgraft.inference.interpolation import Interpolation, Place, interpolated, mixed
+from voxgraft.inference.decide import Decisions, Interpolation, Place, Planes, Tally, decide_here, mixed, winners
+from voxgraft.inference.precision import VolumesByOneDNN
 from voxgraft.inference.sliding import gaussian, logits_by_slab, window_starts
-from voxgraft.inference.winners import Tally, winners
 
 Shape = tuple[int, ...]
 
@@ -63,12 +61,12 @@ def test_looking_at_borders_alone_gives_what_interpolating_all_gives(
     logits = logits_of(kind, classes, source, seed)
     places = places_of(source, target)
     plain, fast = Tally(classes), Tally(classes)
-    truth = interpolated(logits, places).argmax(0)
-    assert torch.equal(decide_here(interpolated(logits, places), plain).long(), truth)
+    truth = Planes(logits, places[1:]).at(places[0]).argmax(0)
+    assert torch.equal(decide_here(Planes(logits, places[1:]).at(places[0]), plain).long(), truth)
     decisions = Decisions(logits, float(logits.abs().max()), places[1:])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(borders, "WORTH", 1.0)
-        patch.setattr(borders, "AT_A_TIME", 50)
+        patch.setattr(decide, "WORTH", 1.0)
+        patch.setattr(decide, "OPEN_AT_A_TIME", 50)
         assert torch.equal(decisions.between(places[0], fast).long(), truth)
     again = Tally(classes)
     assert torch.equal(decisions.between(places[0], again).long(), truth)  # and once more: nothing was written over
@@ -82,15 +80,15 @@ def test_a_window_of_a_larger_buffer_is_read_where_it_lies() -> None:
     logits = logits_of("smooth", 4, (12, 10, 11), 5)[:, 2:9, :, 3:10]
     places = places_of((7, 10, 7), (9, 17, 13))
     found = Decisions(logits, float(logits.abs().max()), places[1:]).between(places[0], Tally(4))
-    assert torch.equal(found.long(), interpolated(logits.clone(), places).argmax(0))
+    assert torch.equal(found.long(), Planes(logits.clone(), places[1:]).at(places[0]).argmax(0))
 
 
 def test_parts_of_the_rows_are_those_of_the_whole() -> None:
     logits = logits_of("noise", 3, (12, 6, 7), 5)
     places = places_of((12, 6, 7), (20, 8, 9))
-    whole = interpolated(logits, places)
+    whole = Planes(logits, places[1:]).at(places[0])
     part = Place(places[0].along, 7, 15, 3)
-    assert torch.equal(interpolated(logits[:, 3:], [part, *places[1:]]), whole[:, 7:15])
+    assert torch.equal(Planes(logits[:, 3:], places[1:]).at(part), whole[:, 7:15])
 
 
 @settings(max_examples=30, deadline=None)
@@ -164,7 +162,7 @@ def test_a_scan_whose_probabilities_are_looked_at_gets_the_same_labels(shape: Sh
         seen[part] += 1
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(borders, "WORTH", 1.0)
+        patch.setattr(decide, "WORTH", 1.0)
         patch.setattr(arrays, "VALUES", 4 * 3 * math.prod(shape[1:]))
         fast, confidence = segment_array(network, image, shape, plan)
     plain, exact = segment_array(network, image, shape, plan, see=see)

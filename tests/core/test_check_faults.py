@@ -30,7 +30,7 @@ from voxgraft.datasets.dataset import find_dataset
 from voxgraft.imaging.formats import signs
 from voxgraft.imaging.structures import Labels, Region
 from voxgraft.imaging.volume import ImageRef
-from voxgraft.support import memory
+from voxgraft.support import machine as memory
 from voxgraft.workflow.workflow import Workflow, read
 
 CASE = "P03"

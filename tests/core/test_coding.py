@@ -13,7 +13,7 @@ from training import tiny_plan
 from held_cases import Held
 from voxgraft.imaging.structures import Region
 from voxgraft.inference.array import decide, mask_of, segment_array
-from voxgraft.inference.winners import Tally
+from voxgraft.inference.decide import Tally
 from voxgraft.preprocessing.encoding import counted_voxels, encode_labels, masks_of, regridded, voxels_of
 from voxgraft.preprocessing.plan import Plan, encoded_type, left_out, left_out_bit, outside
 from voxgraft.training.augment import augment

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from voxgraft.inference.convolutions import VolumesByOneDNN
+from voxgraft.inference.precision import VolumesByOneDNN
 from voxgraft.inference.sliding import sliding_window
 
 THERE = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from correction_strokes import SHAPE, record
 
-from voxgraft.correction.change import Change, Labels
+from voxgraft.correction.change import Change, Labels, State
 from voxgraft.correction.journal import FILE, Journal
-from voxgraft.correction.state import State
 from voxgraft.errors import DataError
 
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -99,7 +100,7 @@ def test_broken_files_are_told_in_a_sentence_and_the_rest_goes_on(tmp_path: Path
     assert not list((tmp_path / "out").rglob("*tmp*"))
 
 
-def test_a_second_call_does_only_what_is_missing(tmp_path: Path) -> None:
+def test_a_second_call_does_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     planted(tmp_path / "in", n=3)
     key = ("--key", tmp_path / "key")
     call(tmp_path / "in", tmp_path / "out", *key, "--new-key")
@@ -114,6 +115,25 @@ def test_a_second_call_does_only_what_is_missing(tmp_path: Path) -> None:
     assert len([one for one in report["files"] if one["state"] == "written"]) == 4
     assert "other options" in call(tmp_path / "in", tmp_path / "out", *key, "--dates", "keep", code=2)["error"]
     assert "another key" in call(tmp_path / "in", tmp_path / "out", code=2)["error"]
+    with monkeypatch.context() as patched:  # what it holds back, this call may have written
+        patched.setattr("voxgraft_dicom.deidentify.report.source_hash", lambda _: "0" * 64)
+        assert "made by other code" in call(tmp_path / "in", tmp_path / "out", *key, code=2)["error"]
+    assert call(tmp_path / "in", tmp_path / "out", *key)["skipped"] == 4
+
+
+def test_another_table_of_pseudonyms_does_not_give_a_patient_a_second_name(tmp_path: Path) -> None:
+    planted(tmp_path / "in", n=1)
+    table, key = tmp_path / "names.csv", ("--key", tmp_path / "key")
+
+    def names(*rows: str, code: int = 0, more: tuple[str, ...] = ()) -> Any:
+        table.write_text("\n".join(["patient_id,pseudonym", *rows]) + "\n")
+        return call(tmp_path / "in", tmp_path / "out", *key, *more, "--pseudonyms", table, code=code)
+
+    assert names("MRN-778,case-01", more=("--new-key",))["written"] == 1
+    assert names("ZZ-1,case-02", "MRN-778,case-01")["skipped"] == 1
+    for rows in (["MRN-778,case-03"], ["ZZ-1,case-02"], ["MRN-778,case-02", "ZZ-1,case-01"]):
+        assert "another table of pseudonyms" in names(*rows, code=2)["error"]
+    assert "another table of pseudonyms" in call(tmp_path / "in", tmp_path / "out", *key, code=2)["error"]
 
 
 def test_a_call_that_was_ended_is_taken_up_again(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import torch
 from datasets import boxes, workflow
 
 from voxgraft.errors import UsageError
-from voxgraft.inference.device import choose_device, device_count, precision_of
+from voxgraft.support.machine import choose_device, device_count, precision_of
 from voxgraft.training import session
 from voxgraft.training.arithmetic import Arithmetic
 from voxgraft.training.augment import augment

@@ -9,8 +9,8 @@ from itertools import pairwise
 import pytest
 from training import tiny_plan
 
+from voxgraft.inference.around import covering
 from voxgraft.inference.array import _columns
-from voxgraft.inference.cover import covering
 from voxgraft.inference.need import TooLarge, check_room, columns_that_fit, need_of
 from voxgraft.preprocessing.plan import Plan
 

@@ -8,6 +8,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,8 +75,8 @@ def test_what_is_written_is_read_back(folder: Path) -> None:
 
 def test_another_card_is_the_same_model_and_other_weights_are_another(folder: Path, tmp_path: Path) -> None:
     before = read_package(folder)
-    after = amend_package(folder, card="# better words\n", facts={"scores": {"dice": 1}})
-    assert after.hash == before.hash and after.facts["scores"] == {"dice": 1} and after.facts["name"] == "liver"
+    after = amend_package(folder, card="# better words\n", facts={"scores": {"dice": {}}})
+    assert after.hash == before.hash and after.facts["scores"] == {"dice": {}} and after.facts["name"] == "liver"
     other = write_package(
         tmp_path / "other",
         tensors={"weight": torch.zeros(3)},
@@ -103,7 +104,7 @@ def test_a_death_while_a_card_is_changed_leaves_the_package_as_it_was(
 
     monkeypatch.setattr(package, "write_text" if killed_at == "card.md" else "write_json", dies)
     with pytest.raises(KeyboardInterrupt):
-        amend_package(folder, card="# other words\n", facts={"scores": {"dice": 1}})
+        amend_package(folder, card="# other words\n", facts={"scores": {"dice": {}}})
     monkeypatch.undo()
     assert read_package(folder) == before
 
@@ -209,6 +210,80 @@ def test_a_wrong_manifest_is_refused(folder: Path, text: str, words: str) -> Non
     (folder / MANIFEST).write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ModelError, match=words):
         read_package(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            (name, value)
+            for name in ("plugins", "split", "scores", "training", "data")
+            for value in (3, "x", [1], None)
+        ),
+        *((name, value) for name in ("name", "created", "voxgraft", "reference", "licence") for value in (3, [], {})),
+        ("members", "two"),
+        ("plugins", {"nifti": None}),
+        ("plugins", {"nifti": {"version": 3}}),
+        ("split", {"train": 3}),
+        ("split", {"train": [1]}),
+        ("scores", {"dice": {"mean": 3}}),
+        ("scores", {"dice": {"mean": {"mean": "x"}}}),
+        ("scores", {"dice": {"mean": {"mean": 0.5, "ci95": "ab"}}}),
+        ("scores", {"dice": {"mean": {"mean": 0.5, "ci95": [1]}}}),
+        ("scores", {"dice": {"mean": {"mean": 0.5, "ci95": [0.1, None], "n": None}}}),
+    ],
+    ids=str,
+)
+def test_facts_of_another_kind_are_refused_before_a_page_is_made_of_them(folder: Path, name: str, value: Any) -> None:
+    change_manifest(folder, lambda document: document["facts"].update({name: value}))
+    with pytest.raises(ModelError, match=rf"manifest\.json: is damaged: facts\.{name}"):
+        read_package(folder)
+
+
+@pytest.mark.parametrize("name", ["modality", "spacing_mm", "size_mm", "values", "units", "series", "described"])
+@pytest.mark.parametrize("value", [True, 3, "x", [None], [[1]], [["a", "b"]], [{"modality": 3}]], ids=str)
+def test_a_contract_that_no_scan_can_be_compared_with_is_refused(folder: Path, name: str, value: Any) -> None:
+    document = json.loads((folder / "plan.json").read_text())
+    (folder / "plan.json").write_text(json.dumps({**document, "contract": {name: value}}))
+    rename_in_manifest(folder, "plan.json")
+    with pytest.raises(ModelError, match=rf"plan\.json: is not a plan: contract: .*{name}"):
+        read_package(folder)
+
+
+@pytest.mark.parametrize(
+    ("values", "names", "words"),
+    [
+        ([1], [(3, "liver")], "names the values \\[3\\], and the plan has \\[1\\]"),
+        ([1, 2], [(1, "liver")], "names the values \\[1\\], and the plan has \\[1, 2\\]"),
+        ([1], [(1, "liver"), (2, "cyst")], "names the values"),
+        ([1], [], "names the values"),
+        ([1, 2], [(1, "liver"), (2, "liver")], "a name of its own"),
+        ([1, 2], [(1, "liver"), (2, " ")], "a name of its own"),
+        ([1, 1], [(1, "liver")], "each needs its own"),
+        ([0, 1], [(1, "liver")], "each needs its own"),
+        ([1, 70000], [(1, "liver")], "each needs its own"),
+    ],
+)
+def test_names_for_other_values_than_the_network_gives_are_refused(
+    folder: Path, values: list[int], names: list[tuple[int, str]], words: str
+) -> None:
+    plan = json.loads((folder / "plan.json").read_text())
+    (folder / "plan.json").write_text(json.dumps({**plan, "labels": [[value, f"s{value}"] for value in values]}))
+    labels = [{"value": value, "name": name} for value, name in names]
+    (folder / "labels.json").write_text(json.dumps({"labels": labels}))
+    for member in ("plan.json", "labels.json"):
+        rename_in_manifest(folder, member)
+    with pytest.raises(ModelError, match=words):
+        read_package(folder)
+
+
+def test_facts_that_nobody_knows_are_left_alone(folder: Path) -> None:
+    more = {
+        "held_out": {"x": 1},
+        "scores": {"dice": {"mean": {"mean": None, "ci95": [None, None], "n": 0, "new": "x"}}},
+    }
+    change_manifest(folder, lambda document: document["facts"].update(more))
+    assert read_package(folder).facts["held_out"] == {"x": 1}
 
 
 def test_a_plan_or_labels_that_are_none_are_refused(folder: Path) -> None:

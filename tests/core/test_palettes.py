@@ -12,9 +12,8 @@ from PIL import Image
 
 from voxgraft.checks.dataset import check_path
 from voxgraft.errors import BadImage, DataError
-from voxgraft.imaging.palettes import check_alike
 from voxgraft.imaging.read import read
-from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.structures import Labels, check_alike
 from voxgraft.imaging.volume import ImageRef
 from voxgraft.labels.masks import read_mask
 from voxgraft.labels.valid_region import read_valid_region

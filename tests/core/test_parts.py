@@ -18,10 +18,9 @@ import numpy as np
 import pytest
 from batch_scans import Brightness, ball, model, write_scan
 
-from voxgraft.batch.batch_view import BatchView
 from voxgraft.batch.entry import Entry
 from voxgraft.batch.ledger import Ledger, Row
-from voxgraft.batch.ledger_view import LedgerView
+from voxgraft.batch.ledger_view import BatchView, LedgerView
 from voxgraft.batch.parts import Part, number_for, part_from, part_from_slurm
 from voxgraft.batch.queue import Batch
 from voxgraft.batch.segment import segment
@@ -30,6 +29,7 @@ from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import DataError, UsageError
 from voxgraft.review.state.store import ReviewStore
 from voxgraft.support.lock import LOCK, sole_owner
+from voxgraft.support.progress import Progress
 
 
 @pytest.fixture
@@ -134,6 +134,20 @@ def test_a_part_that_is_run_again_does_what_is_missing(tmp_path: Path, catalogue
     batches = [run(tmp_path, catalogue, part) for part in ("1/2", "2/2")]
     assert {case for batch in batches for case, state in states(batch).items() if state == "done"} == {first, "later"}
     assert sum(batch.skipped for batch in batches) == 5
+
+
+def test_another_model_in_other_parts_is_told(
+    tmp_path: Path, catalogue: Catalogue, scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run(tmp_path, catalogue, "1/2")
+    moved = model(tmp_path / "model", hash="b" * 64)
+    out, options = tmp_path / "out", {"predictor": Brightness(), "progress": Progress()}
+    for _ in range(2):
+        segment(moved, [scans], out, catalogue, part="2/2", **options)
+        assert f"in other parts another model segmented {first.done} scans (balls 3)" in capsys.readouterr().err
+    segment(moved, [scans], out, catalogue, part="1/2", **options)
+    segment(moved, [scans], out, catalogue, part="2/2", **options)
+    assert "in other parts" not in capsys.readouterr().err
 
 
 def test_a_batch_is_divided_in_one_way(tmp_path: Path, catalogue: Catalogue, scans: Path) -> None:

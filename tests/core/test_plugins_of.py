@@ -68,7 +68,7 @@ def test_the_package_holds_the_record_of_its_run(run: Run) -> None:
         (
             "nifti",
             {"sha256": "0" * 64},
-            "1 plugin with other code than in the training of the model: 'voxgraft:nifti' {now}",
+            "1 plugin with code that differs from the training of the model: 'voxgraft:nifti' {now}",
         ),
         (
             "residual",

@@ -24,10 +24,10 @@ from voxgraft.inference.array import segment_array
 from voxgraft.inference.precision import Half, applied, precision_on
 from voxgraft.inference.sliding import logits_by_slab
 from voxgraft.packages.model_card import model_card
-from voxgraft.packages.precision import allowed, applied_in, common, failed, judge, said
+from voxgraft.packages.shortcuts import allowed, applied_in, common, failed, judge, said
 from voxgraft.runs.shortcuts import TRIED, mean_dice, try_shortcuts
 from voxgraft.scoring.pair import Counts
-from voxgraft.support.memory import has_bf16
+from voxgraft.support.machine import has_bf16
 from voxgraft.support.progress import Progress
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -64,7 +64,7 @@ def test_a_structure_that_no_held_out_case_holds_is_named_and_float32_is_used() 
     assert not allowed(facts, "bf16") and list(verdict["dice"]) == ["a"]
     assert said(facts)[0].endswith("0.0002 on 8 held-out cases, and none of them holds b, so float32 is used")
     assert applied_in(facts, "bf16").endswith(
-        "as asked, which changes the Dice of no structure by more than 0.0002"
+        "as asked; that changes the Dice of no structure by more than 0.0002"
         " on 8 held-out cases, and none of them holds b"
     )
     assert common([YES, facts])["bf16"]["not_compared"] == ["b"] and not common([YES, facts])["bf16"]["agrees"]
@@ -126,6 +126,19 @@ def test_the_processor_says_what_it_has(tmp_path: Path, line: str, has: bool) ->
     assert has_bf16(tmp_path / "cpuinfo") is has and not has_bf16(tmp_path / "none")
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [None, True, 3, "x", [], {}, {"agrees": True}, {"agrees": 1, "difference": 0.0}]
+    + [{"agrees": agrees, "difference": value} for agrees in (True, False) for value in ("x", [1], math.nan)]
+    + [{"agrees": True, "difference": None}],
+    ids=str,
+)
+def test_what_is_no_verdict_allows_nothing_and_says_nothing(spoilt: Any) -> None:
+    for facts in ({"precision": {"bf16": spoilt}}, {"precision": spoilt}):
+        assert not allowed(facts, "bf16") and said(facts) == [] and "no held-out case" in applied_in(facts, "bf16")
+        assert common([facts, YES]) == {}
+
+
 def test_half_precision_needs_units_and_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numbers, "has_bf16", lambda: True)
     assert precision_on(CPU, "auto", YES) == "bf16" and precision_on(CPU, "auto", {}) == "32"
@@ -137,7 +150,7 @@ def test_half_precision_needs_units_and_a_verdict(monkeypatch: pytest.MonkeyPatc
     for new, word in ((True, "bf16"), (False, "32")):  # an old GPU computes in float16, which nobody has tried here
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, new=new: new)
         assert precision_on(CUDA, "auto", YES) == word
-    assert precision_on(CUDA, "auto", {"precision": {"16": {"agrees": True}}}) == "16"
+    assert precision_on(CUDA, "auto", {"precision": {"16": {"agrees": True, "difference": 0.0}}}) == "16"
 
 
 def test_a_network_in_half_precision_finds_the_same_and_in_float32_it_is_left_alone() -> None:

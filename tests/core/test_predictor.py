@@ -15,8 +15,8 @@ from training import tiny_plan
 
 from voxgraft.errors import ModelError
 from voxgraft.inference import array as arrays
+from voxgraft.inference.around import covering
 from voxgraft.inference.array import segment_array
-from voxgraft.inference.cover import covering
 from voxgraft.inference.sliding import sliding_window
 from voxgraft.preprocessing.plan import Plan
 

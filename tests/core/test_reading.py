@@ -17,8 +17,8 @@ from voxgraft.components.catalogue import Catalogue, Origin
 from voxgraft.components.choice import Options
 from voxgraft.errors import BadImage, BrokenPlugin, ComponentConflict, DataError, UsageError
 from voxgraft.imaging.channels import stack
-from voxgraft.imaging.formats import ReaderSpec, WriterSpec
-from voxgraft.imaging.read import choose_reader, read, read_item, scan
+from voxgraft.imaging.formats import ReaderSpec, WriterSpec, choose_reader
+from voxgraft.imaging.read import read, read_item, scan
 from voxgraft.imaging.structures import Labels
 from voxgraft.imaging.volume import ImageRef, Item, Problem, Volume
 from voxgraft.imaging.write import choose_writer, write

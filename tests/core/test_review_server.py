@@ -318,7 +318,14 @@ def test_a_page_of_another_place_can_do_nothing(looked_at: ReviewStore) -> None:
     client, body = browser.client, {"reader": "Eve"}
     assert client.post("/api/session", json=body).status_code == 403
     assert client.post("/api/session", json=body, headers={CSRF: "x" * 64}).status_code == 403
-    for origin in ("http://evil.example", "null", f"http://{HOST}.evil.example", f"file://{HOST}"):
+    for origin in (
+        "http://evil.example",
+        "null",
+        f"http://{HOST}.evil.example",
+        f"file://{HOST}",
+        "http://[",
+        "http://[::1",
+    ):
         evil = {CSRF: browser.csrf, "Origin": origin}
         assert client.post("/api/session", json=body, headers=evil).status_code == 403
     assert client.get("/api/worklist", headers={"Host": "evil.example"}).status_code == 421

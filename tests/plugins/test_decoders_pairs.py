@@ -20,7 +20,7 @@ from voxgraft.components.choice import choose
 from voxgraft.packages.package import Package, read_package
 from voxgraft.runs.engine import run_workflow
 from voxgraft.support.progress import Progress
-from voxgraft.testing.pairs import check_pair
+from voxgraft.testing.networks import check_pair
 from voxgraft.workflow.workflow import read
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "pairs.json"

@@ -16,7 +16,7 @@ from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
 from voxgraft.discovery import discover
 from voxgraft.errors import ModelError
-from voxgraft.testing.pairs import check_pair
+from voxgraft.testing.networks import check_pair
 
 if find_spec("segmentation_models_pytorch") is None:
     pytest.skip("segmentation_models_pytorch is not installed", allow_module_level=True)

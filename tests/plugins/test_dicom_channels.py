@@ -178,7 +178,7 @@ def test_whole_blocks_that_only_their_count_tells_apart(tmp_path: Path) -> None:
 def test_counts_that_prove_nothing_are_refused(tmp_path: Path, number: Any) -> None:
     item = one(series(tmp_path, [{}] * 3, number=number))
     assert [problem.code for problem in item.errors] == ["several-volumes"]
-    assert "export each as a series of its own" in item.errors[0].message
+    assert "export each as a separate series" in item.errors[0].message
 
 
 def test_reconstructions_stay_images_of_their_own_in_spite_of_their_count(tmp_path: Path) -> None:

@@ -13,11 +13,9 @@ from hypothesis.extra.numpy import arrays
 
 from mask_pairs import blobs, noise, pair_of
 from voxgraft.components.choice import choose
-from voxgraft.scoring.area import area_distances
-from voxgraft.scoring.lesions import find_lesions
 from voxgraft.scoring.metric import Metric
-from voxgraft.scoring.pair import MaskPair
-from voxgraft.scoring.surface import label_surface_distances, surface, surface_distances
+from voxgraft.scoring.pair import MaskPair, find_lesions
+from voxgraft.scoring.surface import area_distances, label_surface_distances, surface, surface_distances
 
 SPACINGS = [(1.0, 1.0, 1.0), (0.7, 0.8, 3.0), (5.0, 1.2, 0.4)]
 

@@ -108,7 +108,7 @@ def _fallback(workflow: Workflow, encoders: Sequence[Document], result: Mapping[
     arm = Arm(encoder, [dict(strategy) for strategy in known.transfer])
     if _speaks_against(result, arm, known):
         return None, f"{UNCHANGED}, although {said}"
-    return arm, f"nothing was found on this data, but {said}: for that alone {arm.label} is proposed, with a guard"
+    return arm, f"nothing was found on this data, but {said}: therefore {arm.label} is proposed, with a guard"
 
 
 def _speaks_against(result: Mapping[str, Any], arm: Arm, known: Prior) -> bool:

@@ -35,7 +35,7 @@ from ..errors import DataError
 from ..imaging.orientation import orientation_of, shape_at
 from ..inference.need import TooLarge
 from ..preprocessing.modality import HOUNSFIELD, like_hounsfield, not_hounsfield, unit_of
-from ..support.memory import free_memory
+from ..support.machine import free_memory
 from ..support.texts import composed
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """An entry of the worklist: one scan, or one set of channels; from files, or from a CSV table with one scan a row.
 
-Its case id is short, safe as a folder's name, unique, the same in every call, and silent about the patient.
+Its case id is short, safe as a folder's name, unique, the same in every call, and silent about the patient. What
+decides its result besides its bytes and the model, options and the code that takes part, has a fingerprint.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..components.code import own_code
 from ..errors import UsageError
+from ..support.contents import state_of
 from ..support.files import CELLS, digest, read_bytes, sha256
 from ..support.texts import as_stored, stem
 
 if TYPE_CHECKING:
+    from ..components.catalogue import Catalogue
     from ..imaging.volume import Item
     from .quality import Flag
 
@@ -69,13 +73,9 @@ class Entry:
 
 
 def stat_of(entry: Entry) -> str:
-    """Names, sizes and times of an entry's files: while they are the same, so are the bytes."""
-    stats = []
-    for file in entry.files:
-        with suppress(OSError):
-            status = file.stat()
-            stats.append([file.name, status.st_size, status.st_mtime_ns])
-    return digest(stats)
+    """Names and states of an entry's files: while they are the same, so are the bytes. An export may give a file of
+    other voxels the size and the time of the one that it replaces."""
+    return digest([[file.name, *state_of(file)] for file in entry.files])
 
 
 def hash_of(entry: Entry) -> str:
@@ -251,3 +251,38 @@ def _plain(text: str) -> str:
 def short_hash(text: str) -> str:
     """Eight letters that tell texts apart."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+_LONG = 32
+"""Hexadecimal digits of each of the two fingerprints."""
+
+
+class Decides:
+    """Gives the fingerprints under which the ledger knows the result of a scan.
+
+    Args:
+        options: Plain values.
+        code: Of everything but readers, as `Outputs.code` gives it.
+        catalogue: Knows the readers of scans.
+    """
+
+    def __init__(self, options: Sequence[Any], code: Sequence[Any], catalogue: Catalogue) -> None:
+        self._options, self._code, self._catalogue = options, [*code, own_code()], catalogue
+        self._readers = {spec.name: plugin for plugin, spec in catalogue.of("reader")}
+
+    def __call__(self, entry: Entry) -> str:
+        """The fingerprint of the options, with the channels that are missing, and that of the code."""
+        readers = [[item.reader, self._reader(item.reader)] for item in entry.items]
+        parts = ([*self._options, list(entry.missing)], [*self._code, readers])
+        return "-".join(digest(part)[:_LONG] for part in parts)
+
+    def _reader(self, name: str) -> str:
+        plugin = self._readers.get(name)
+        return self._catalogue.code_of(self._catalogue.origin_of(plugin)) if plugin is not None else ""
+
+
+def what_changed(before: str, now: str) -> str:
+    """In a word what of two fingerprints differs; empty where nothing does."""
+    if before == now:
+        return ""
+    return "code" if before.split("-")[0] == now.split("-")[0] else "options"

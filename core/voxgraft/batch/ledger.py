@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS scans (
     series TEXT NOT NULL DEFAULT '',        -- which image of that path
     state TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'done', 'failed', 'left-out')),
     tries INTEGER NOT NULL DEFAULT 0,       -- of this input with this model
-    input_stat TEXT NOT NULL DEFAULT '',    -- names, sizes and times of the input's files
+    input_stat TEXT NOT NULL DEFAULT '',    -- names and states of the input's files
     input_hash TEXT NOT NULL DEFAULT '',    -- their bytes
     model TEXT NOT NULL DEFAULT '',         -- name and version, for people
     model_hash TEXT NOT NULL DEFAULT '',
@@ -147,7 +147,7 @@ class Ledger:
         self._connection.execute(f"PRAGMA user_version = {FORMAT}")
         self._connection.execute(
             "UPDATE scans SET state = 'waiting', error_code = ?, error = ? WHERE state = 'running'",
-            (INTERRUPTED, "the process ended while this scan was under way"),
+            (INTERRUPTED, "the process ended while this scan was in progress"),
         )
         self._connection.execute("COMMIT")
 

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
+from ..errors import ModelError, UsageError
+from ..packages.package import Package, read_package
+from ..support.files import sha256
 from ..support.limits import Limits, Stopped
 from ..support.texts import is_url
 from .outputs import Outputs
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..imaging.volume import Volume
     from ..inference.predictor import Applied, Prediction
-    from ..packages.package import Package
+
+WORKFLOW = "workflow"
+"""Where the facts of a package that is applied hold the SHA-256 of its workflow, which says how it is applied."""
 
 _LOOK = 0.1
 """Seconds between two looks at whether everything is to end."""
@@ -147,8 +151,21 @@ class Model:
         from ..inference.ensemble import predictor_of
 
         ready = predictor_of(self.package, self.catalogue, **asdict(self.how))
+        check_unchanged(self.package)
         self.notes = ready.notes
         return ready
+
+
+def check_unchanged(package: Package) -> None:
+    """See that what was loaded is what the batch began with: a package is opened when the batch begins, and loaded when
+    the first scan has been read, and by a worker that replaces another one hours later.
+
+    Raises:
+        ModelError: The package was replaced.
+    """
+    now = [read_package(package.folder).hash, sha256(package.folder / "workflow.yaml")]
+    if now != [package.hash, package.facts.get(WORKFLOW, now[1])]:
+        raise ModelError(f"{package.folder}: was replaced while it was in use; the same call does what is missing")
 
 
 def _elsewhere(found: tuple[Callable[[], Catalogue], Mapping[Any, Any]], package: Package, *rest: Any) -> Model:

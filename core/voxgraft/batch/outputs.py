@@ -17,15 +17,14 @@ from ..imaging.channels import same_grid
 from ..imaging.volume import Item, Volume
 from ..imaging.write import write
 from ..packages.package import Package
-from ..packages.precision import numbers_of
+from ..packages.shortcuts import numbers_of
 from ..preprocessing.modality import KnowsUnits, unit_of
 from ..reports.preview import previewed
 from ..scoring.measuring import Measured, measure_values
 from ..support.files import TEMPORARY, remove, sha256, staged, write_json
 from ..support.limits import Limits
 from .entry import Entry
-from .proof import NoReader, prove
-from .quality import Flag, Structure, flags_of, measure
+from .quality import Flag, NoReader, Structure, flags_of, measure, prove
 
 if TYPE_CHECKING:
     from ..components.catalogue import AnySpec, Catalogue
@@ -100,10 +99,14 @@ class Outputs:
         specs: list[Any] = [spec for _, spec in self.catalogue.of("writer")]
         return frozenset(spec.filename for spec in specs if spec.labels)
 
-    def measuring(self) -> list[tuple[str, str]]:
-        """Name and code of each installed measurement: with others the reports of the same scans are others."""
-        offers = self.catalogue.of("measurement")
-        return [(spec.name, self.catalogue.code_of(self.catalogue.origin_of(plugin))) for plugin, spec in offers]
+    def code(self) -> list[tuple[str, str, str]]:
+        """Kind, name and code of each component that makes the files of a scan: of the model, of its writers, and of
+        all installed measurements."""
+        writing = self.writers or USUAL
+        offers = [*self.catalogue.of("measurement"), *self.catalogue.of("writer")]
+        made = [(self.catalogue.origin(spec).plugin, spec) for spec in self._applied]
+        made += [(plugin, spec) for plugin, spec in offers if spec.kind == "measurement" or spec.name in writing]
+        return [(spec.kind, spec.name, self.catalogue.code_of(self.catalogue.origin_of(name))) for name, spec in made]
 
     def stage(self, entry: Entry, scan: Volume, mask: Volume, outcome: Found, limits: Limits | None = None) -> Staged:
         """Write masks, picture and report of a scan, and prove the masks, in a folder that is still to be put in place.
@@ -268,19 +271,23 @@ class Outputs:
     @cached_property
     def other_code(self) -> tuple[Flag, ...]:
         """What of the code that is used is another than the model was trained with."""
+        from ..components.catalogue import other_code
+
+        if not self._applied:
+            return ()
+        messages = other_code(self.package.facts, self.catalogue, self._applied)
+        return tuple(Flag("other-code", message) for message in messages)
+
+    @cached_property
+    def _applied(self) -> list[AnySpec]:
+        """The components of the model; none where it names some that are not here, which whoever applies it says."""
         from ..inference.recipe import recipe_of
-        from ..packages.plugin_code import other_code
 
         try:
             recipe = recipe_of(self.package, self.catalogue)
-        except ModelError:  # whoever applies the model says so
-            return ()
-        used: list[AnySpec] = [
-            recipe.modality.component,
-            recipe.model.encoder.component,
-            recipe.model.decoder.component,
-        ]
-        return tuple(Flag("other-code", message) for message in other_code(self.package, self.catalogue, used))
+        except ModelError:
+            return []
+        return [recipe.modality.component, recipe.model.encoder.component, recipe.model.decoder.component]
 
     @cached_property
     def _facts(self) -> dict[str, str]:

@@ -178,8 +178,12 @@ def rows_of_all(ledger: Ledger, out: Path, part: Part | None) -> list[Row]:
         out: The batch's folder.
         part: Which it is; None for an undivided batch.
     """
-    others = [] if part is None else [row for _, rows in _others(out, part) for row in rows]
-    return [*ledger.rows(), *others]
+    return [*ledger.rows(), *([] if part is None else rows_of_others(out, part))]
+
+
+def rows_of_others(out: Path, part: Part) -> list[Row]:
+    """What is known of the scans of the other parts."""
+    return [row for _, rows in _others(out, part) for row in rows]
 
 
 def _others(out: Path, part: Part) -> Iterator[tuple[Part, list[Row]]]:

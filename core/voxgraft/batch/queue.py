@@ -5,21 +5,20 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, UsageError
 from ..packages.package import Package
-from ..packages.precision import numbers_of
+from ..packages.shortcuts import numbers_of
 from ..support.files import sha256
 from ..support.progress import Bar, Progress
-from ..support.texts import encodable
-from .archive import remember
+from ..support.texts import counted, encodable
 from .corrections import KEPT, Corrections
-from .entry import Entry, hash_of, stat_of
+from .entry import Entry, hash_of, stat_of, what_changed
 from .ledger import INTERRUPTED, Row
-from .report import REPORT_EVERY
+from .report import REPORT_EVERY, remember
 from .scan import plain
 
 PICTURES = 6
@@ -133,7 +132,7 @@ class BatchQueue:
         self,
         corrections: Corrections,
         package: Package,
-        options: str,
+        decides: Callable[[Entry], str],
         retry: bool,
         progress: Progress,
         write_report: Callable[[bool], None],
@@ -141,9 +140,10 @@ class BatchQueue:
         self._write_report = write_report
         self._corrections, self._package = corrections, package
         self._out, self._ledger = corrections.out, corrections.ledger
-        self._options, self._retry, self._progress = options, retry, progress
+        self._decides, self._retry, self._progress = decides, retry, progress
         self._bar: Bar | None = None
         self._set_aside_so_far: Counter[str] = Counter()
+        self._changed: Counter[str] = Counter()
         self._entries: list[Entry] = []
         self._scans: dict[str, Scan] = {}
         self._fresh: list[Entry] = []
@@ -164,6 +164,9 @@ class BatchQueue:
         for state, number in self._set_aside_so_far.items():
             if number > SAID:
                 self._progress.say(f"{state}: {number - SAID} more; the report names each with its reason")
+        for what, number in self._changed.items():
+            again = f"segments {counted(number, 'scan')} again, done with other {what} before"
+            self._progress.say(f"{self._out}: {again}")
 
     def work(self, run: Callable[[Sequence[Entry]], Iterable[Entry]]) -> None:
         """Do what is to be done.
@@ -242,10 +245,14 @@ class BatchQueue:
         stat = stat_of(entry)
         same_input = row is not None and self._same_input(entry, row, stat)
         same = same_input and row is not None and row.model_hash == self._package.hash
-        done = row is not None and same and row.state == "done" and row.options_hash == self._options
-        if row is not None and done and is_whole(self._out / entry.case, row.outputs):
+        changed = what_changed(row.options_hash, self._decides(entry)) if row is not None else ""
+        done = row is not None and same and row.state == "done"
+        if row is not None and done and not changed and is_whole(self._out / entry.case, row.outputs):
+            if row.input_stat != stat:  # the same bytes: they are not read again the next time
+                self._ledger.put(replace(row, input_stat=stat))
             self._scans[entry.case] = self._scan(entry, row, "skipped")
             return
+        self._changed.update([changed] if done and changed else [])
         tries = row.tries if row is not None and same and row.state != "done" and not self._retry else 0
         if row is not None and tries >= TRIES:
             self._quarantine(entry, row)
@@ -263,7 +270,7 @@ class BatchQueue:
         error, code = row.error, row.error_code
         if row.interrupted:
             code = "crashed"
-            error = f"the process ended {row.tries} times while this scan was under way (was there enough memory?)"
+            error = f"the process ended {row.tries} times while this scan was in progress (was there enough memory?)"
             self._ledger.fail(entry.case, code, error)
         error = f"{error} (tried {row.tries} times and put aside; --retry tries it again)"
         self._progress.say(f"failed: {entry.case}: {error}")
@@ -283,7 +290,7 @@ class BatchQueue:
             series=entry.series,
             model=f"{self._package.name} {version}".strip() + (f", in {numbers}" if numbers != "float32" else ""),
             model_hash=self._package.hash,
-            options_hash=self._options,
+            options_hash=self._decides(entry),
             **changes,
         )
 

@@ -1,15 +1,17 @@
 """`voxgraft segment`: a model over many scans, with a ledger that knows the state of each.
 
-A second call does only what is missing: a scan is skipped while its input, the model, the options, the installed
-measurements and its outputs on disk are what the ledger says. A scan that failed is tried again, three times in all,
-and then put aside until `--retry`.
+A second call does only what is missing: a scan is skipped while its input, the model, the options, the code that makes
+its files and its outputs on disk are what the ledger says (see `decides`). A scan that failed is tried again, three
+times in all, and then put aside until `--retry`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +19,19 @@ from pydantic import ValidationError
 
 from ..errors import DataError, UsageError, VoxGraftError
 from ..imaging.read import as_in_training
-from ..packages.body import used_around
 from ..packages.package import Package
-from ..packages.precision import NAMES, allowed
-from ..support.files import digest, sha256, sweep, sweep_tree, write_json
+from ..packages.shortcuts import NAMES, allowed, used_around
+from ..support.files import sha256, sweep, sweep_tree, write_json
 from ..support.lock import sole_owner
 from ..support.progress import Progress
 from ..support.texts import counted
 from .corrections import Corrections
 from .dispatch import Dispatch
-from .entry import PARTS, REVIEW, Entry
+from .entry import PARTS, REVIEW, Decides, Entry
 from .ledger import Ledger
-from .model import How, Model
+from .model import WORKFLOW, How, Model
 from .outputs import Outputs, is_result
-from .parts import enter, named, part_from
+from .parts import enter, named, part_from, rows_of_others
 from .queue import Batch, BatchQueue, Scan
 from .remote import placed_here
 from .report import REPORT as PAGE
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..inference.predictor import Applied
     from .parts import Part
+    from .remote import Remote
     from .task import Executor
 
 
@@ -92,23 +94,14 @@ def segment(
     remote, paths, folder = placed_here(list(inputs), out)
     check_inputs(paths, package.plan, folder)
     package = _applied_as(package, precision, body, device)
-    numbers, around = package.facts["applied"], package.facts["around"]
-    names = None if writers is None else tuple(writers)
-    outputs = Outputs(folder, package, catalogue, names)
-    kind = "threads" if executor == "local" and predictor is not None else executor
+    outputs = Outputs(folder, package, catalogue, None if writers is None else tuple(writers))
     wanted = {"workers": workers, "device": device, "seconds": scan_timeout, "gigabytes": scan_memory}
+    kind = "threads" if executor == "local" and predictor is not None else executor
     chosen = executor_of(kind, catalogue, **wanted)
-    how = How(device, overlap, mirror, numbers, "on" if around else "off")
+    how = How(device, overlap, mirror, package.facts["applied"], "on" if package.facts["around"] else "off")
     applied = Model(package, catalogue, how, predictor, workers or 1, timeout)
     share = None if part is None else part_from(part)
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, _ours_in(folder), applied.limits)
-    decides = [overlap, mirror, writers, numbers, outputs.measuring(), _workflow_hash(package)]
-    options = digest([*decides, *(["body"] if around else [])])
-
-    def task_of(entry: Entry) -> ScanTask:
-        flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
-        return ScanTask(package.hash, flagged, folder, names, timeout, remote if remote.out or remote.inputs else None)
-
     teller = progress or Progress(quiet=True)
     with _ledger_of(folder, share, teller.say) as ledger:
         entries = named(finder.find(paths, teller.say), ledger, folder, share)
@@ -118,14 +111,13 @@ def segment(
         _tidy(corrections, share, teller.say)
         leave_for_review(package, folder)
         _say_other_code(outputs, teller.say)
+        if share is not None:
+            _say_other_parts(folder, share, package, teller.say)
         remote.tidy(everything=share is None)
-
-        def report(last: bool) -> None:
-            write_common_report(folder, ledger, share, package, last)
-            remote.publish(folder / PAGE)
-
-        queue = BatchQueue(corrections, package, options, retry, teller, report)
+        report = partial(_report, outputs, ledger, share, remote)
+        queue = BatchQueue(corrections, package, _decides(outputs, how), retry, teller, report)
         applied.within = queue.within
+        task_of = partial(_task, outputs, timeout, remote)
         dispatch = Dispatch(Segmenter(applied), corrections, task_of, teller.say, remote)
         queue.sort(entries)
         try:
@@ -135,6 +127,26 @@ def segment(
             queue.report(last=True)
             remote.tidy(everything=False)
         return queue.batch()
+
+
+def _decides(outputs: Outputs, how: How) -> Decides:
+    """What decides on results, beside the scan and the identity of the model."""
+    hashed = outputs.package.facts[WORKFLOW]
+    options = [how.overlap, how.mirror, outputs.writers, how.precision, how.body, hashed]
+    return Decides(options, outputs.code(), outputs.catalogue)
+
+
+def _task(outputs: Outputs, timeout: float | None, remote: Remote, entry: Entry) -> ScanTask:
+    """What a worker is given of a scan."""
+    flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
+    elsewhere = remote if remote.out or remote.inputs else None
+    return ScanTask(outputs.package.hash, flagged, outputs.out, outputs.writers, timeout, elsewhere)
+
+
+def _report(outputs: Outputs, ledger: Ledger, part: Part | None, remote: Remote, last: bool) -> None:
+    """Write the page of the batch, and put it where the results are; `last`: nothing is under way."""
+    write_common_report(outputs.out, ledger, part, outputs.package, last)
+    remote.publish(outputs.out / PAGE)
 
 
 def _tidy(corrections: Corrections, part: Part | None, say: Callable[[str], None]) -> None:
@@ -208,7 +220,8 @@ def resolve_package(reference: str, catalogue: Catalogue) -> Package:
 
 
 def _applied_as(package: Package, wanted: str | None, body: str | None, device: str) -> Package:
-    """The package with the numbers in which it is applied here, and whether to the body alone, among its facts.
+    """The package with the numbers in which it is applied here, whether to the body alone, and the SHA-256 of its
+    workflow among its facts.
 
     Torch, which starts slowly, is asked only where it matters.
 
@@ -220,11 +233,13 @@ def _applied_as(package: Package, wanted: str | None, body: str | None, device: 
     around = used_around(body or str(options.get("body", "auto")), package.facts)
     numbers = "32"
     if wanted != "32" and (wanted != "auto" or any(allowed(package.facts, word) for word in NAMES)):
-        from ..inference.device import choose_device
         from ..inference.precision import precision_on
+        from ..support.machine import choose_device
 
         numbers = precision_on(choose_device(device), wanted, package.facts)
-    return replace(package, facts={**package.facts, "applied": numbers, "around": around})
+    path = package.folder / "workflow.yaml"  # says how the model is applied, and is not part of its identity
+    workflow = sha256(path) if path.is_file() else ""
+    return replace(package, facts={**package.facts, "applied": numbers, "around": around, WORKFLOW: workflow})
 
 
 def _workflow(package: Package, section: str) -> dict[str, Any]:
@@ -239,12 +254,6 @@ def _workflow(package: Package, section: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _workflow_hash(package: Package) -> str:
-    """The workflow in a package says how it is applied, and is not part of its identity."""
-    path = package.folder / "workflow.yaml"
-    return sha256(path) if path.is_file() else ""
-
-
 def _ours_in(folder: Path) -> frozenset[str]:
     """The names in the batch's folder of what no input is."""
     results = [path.name for path in folder.iterdir() if is_result(path)] if folder.is_dir() else []
@@ -255,6 +264,17 @@ def _say_other_code(outputs: Outputs, say: Callable[[str], None]) -> None:
     if outputs.other_code:
         told = "; ".join(flag.message.split(": ")[0] for flag in outputs.other_code)
         say(f"note: {told} (flag other-code in {outputs.out / PAGE})")
+
+
+def _say_other_parts(out: Path, part: Part, package: Package, say: Callable[[str], None]) -> None:
+    """Say that other parts were done by another model: an alias may have moved, or a package been replaced."""
+    rows = rows_of_others(out, part)
+    others = Counter(row.model for row in rows if row.state == "done" and row.model_hash != package.hash)
+    for model, number in others.items():
+        scans = counted(number, "scan")
+        say(
+            f"note: {out}: in other parts another model segmented {scans} ({model}); do these parts again with this one"
+        )
 
 
 def leave_for_review(package: Package, out: Path) -> None:

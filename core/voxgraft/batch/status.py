@@ -11,9 +11,8 @@ from typing import Any
 from ..errors import UsageError
 from ..support.lock import LOCK
 from ..support.texts import counted, legible
-from .batch_view import BatchView
 from .ledger import Row
-from .ledger_view import LedgerView
+from .ledger_view import BatchView, LedgerView
 from .parts import Part, expected, is_batch
 
 STAGES = ("read", "predict", "write")

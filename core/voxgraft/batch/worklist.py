@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import OutOfTime, UsageError, VoxGraftError
-from ..imaging.archives import is_archive
-from ..imaging.read import choose_reader, scan, scan_files, unopened_in, walk
+from ..imaging.formats import choose_reader, is_archive, unopened_in, walk
+from ..imaging.read import scan, scan_files
 from ..imaging.volume import Item
 from ..preprocessing.plan import Plan
 from ..support.files import digest
@@ -314,7 +314,8 @@ class Finder:
         return Entry((), path, self._relative(path), root=root, state="failed", code=code, reason=reason)
 
     def _relative(self, path: Path) -> str:
-        return escaped(Path(os.path.relpath(os.path.realpath(path), os.path.realpath(self.out))).as_posix())
+        relative = Path(os.path.relpath(os.path.realpath(path), os.path.realpath(self.out))).as_posix()
+        return escaped(relative).replace(" + ", "\\u0020+ ")  # which stands between the files of several channels
 
     def _is_ours(self, path: Path) -> bool:
         parts = Path(self._relative(path)).parts

@@ -16,8 +16,8 @@ from ..components.choice import Selected, choose
 from ..datasets.cases import Case, Dataset, Layout, LayoutSpec
 from ..datasets.dataset import read_layout, with_rater
 from ..errors import BrokenPlugin, DataError, UsageError
-from ..imaging.archives import unopened_problems
-from ..imaging.read import scan, unopened_in
+from ..imaging.formats import unopened_in, unopened_problems
+from ..imaging.read import scan
 from ..imaging.volume import ImageRef, Item
 
 

@@ -125,14 +125,13 @@ def judge_pretrained(workflow: Workflow) -> Iterator[CaseProblem]:
         return
     own, spacing = workflow.data.modality.name, workflow.data.spacing or ()
     if saw.modality not in ("", own):
-        message = f"the weights of {saw.name!r} saw images as the modality {saw.modality!r} gives them, not {own!r}"
+        message = f"the weights of {saw.name!r} were pretrained on images of modality {saw.modality!r}, not {own!r}"
         yield CaseProblem("other-than-pretrained", "warning", None, message)
     if len(spacing) == len(saw.spacing) and any(
         not 1 / APART < a / b < APART for a, b in zip(spacing, saw.spacing, strict=True)
     ):
-        message = (
-            f"the weights of {saw.name!r} saw {millimetres(saw.spacing)} mm, data.spacing is {millimetres(spacing)}"
-        )
+        seen = f"the weights of {saw.name!r} were pretrained at {millimetres(saw.spacing)} mm"
+        message = f"{seen}, data.spacing is {millimetres(spacing)}"
         yield CaseProblem("other-than-pretrained", "warning", None, message)
 
 

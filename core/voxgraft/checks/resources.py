@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..imaging.orientation import shape_at
-from ..support.memory import free_gpu_memory, free_memory, gigabytes
+from ..support.machine import free_gpu_memory, free_memory, gigabytes
 from .problem import CaseProblem
 
 if TYPE_CHECKING:

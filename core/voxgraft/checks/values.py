@@ -9,8 +9,7 @@ import numpy as np
 
 from ..datasets.cases import Dataset
 from ..errors import DataError
-from ..imaging.palettes import check_alike
-from ..imaging.structures import Labels
+from ..imaging.structures import Labels, check_alike
 from ..imaging.volume import Array
 from ..labels.label_map import fix_for
 from .problem import CaseProblem, Severity, listed

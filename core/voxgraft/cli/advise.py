@@ -32,9 +32,9 @@ def advise(
     """Find out which pretrained encoder and transfer strategy suit the data of WORKFLOW.
 
     With six minutes or more, it first compares volumes with slices, and coarse voxels with fine ones. It probes
-    every stage of each encoder whose weights are at hand against two random initialisations, then trains the most
-    promising ones briefly, each next to a from-scratch baseline. It says "no evidence" where there is none, and then
-    proposes what helped on other data sets, as such. It writes advice.json, advice.html and a proposed workflow.yaml.
+    every stage of each encoder whose weights are available against two random initialisations, then trains the most
+    promising ones briefly, each next to a from-scratch baseline. If there is "no evidence", it says so, and proposes
+    what helped on other data sets. It writes advice.json, advice.html and a proposed workflow.yaml.
     """
     import time
 

@@ -88,14 +88,14 @@ def _show(target: Path, findings: Findings) -> None:
 def _figures(findings: Findings) -> Iterator[str]:
     """What was measured: how the structures are balanced, and what a run needs."""
     from ..checks.problem import listed
-    from ..support.memory import gigabytes
+    from ..support.machine import gigabytes
 
     rows = findings.figures.get("structures") or ()
     if rows:
         shares = (f"{row['name'] or row['value']} {row['share']:.2%} in {row['masks']}" for row in rows)
         yield f"structures (share of voxels, masks): {listed(shares, 6)}"
     if "list" in findings.figures:
-        yield f"where each case lies, as the scanner called it: {findings.figures['list']} (for you alone to read)"
+        yield f"cases with their paths and series descriptions: {findings.figures['list']} (only you can read it)"
     needed = findings.figures.get("room") or {}
     needs = [
         f"{gigabytes(needed[what])} of {name} ({gigabytes(needed[f'{what}_free'])} free)"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("path", type=PATH)
 @json_option
 def inspect(path: Path, as_json: bool) -> None:
-    """Show what the readers see in a file, a folder or a tree: series, geometry, modality, problems."""
+    """Show what a file, a folder or a tree contains: series, geometry, modality, problems."""
     from ..discovery import discover
     from ..imaging.inspection import inspect_path
 

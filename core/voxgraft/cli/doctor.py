@@ -58,7 +58,7 @@ def examine() -> dict[str, Any]:
 
     from ..discovery import discover
     from ..hookspecs import KINDS
-    from ..support.memory import has_bf16
+    from ..support.machine import has_bf16
 
     catalogue = discover()
     memory, disk = psutil.virtual_memory(), shutil.disk_usage(Path.cwd())

@@ -32,7 +32,7 @@ def models() -> None:
 @tracking_option
 @json_option
 def list_(tracking: str | None, as_json: bool) -> None:
-    """List every model and its versions, the newest first."""
+    """List models and their versions, newest first."""
     registered = _models(tracking).list()
     if as_json:
         rows = [
@@ -54,7 +54,10 @@ def list_(tracking: str | None, as_json: bool) -> None:
 @tracking_option
 @json_option
 def show(model: str, tracking: str | None, as_json: bool) -> None:
-    """Show MODEL, which is NAME@ALIAS, NAME/VERSION or NAME: what it is for, what it was trained on, how good it is."""
+    """Show what a model is for and how good it is.
+
+    MODEL is NAME@ALIAS, NAME/VERSION or NAME. This prints its registration, its training data and its scores.
+    """
     document = _models(tracking).show(model)
     if as_json:
         _print_json(document)
@@ -84,7 +87,10 @@ def _show(document: dict[str, Any]) -> None:
 @click.option("--name", help="Name of the model; by default the one in the package.")
 @tracking_option
 def register(package: Path, name: str | None, tracking: str | None) -> None:
-    """Register PACKAGE, a package folder or file, as a new version. No alias moves."""
+    """Register a package as a new version.
+
+    PACKAGE is a package folder or file. No alias moves.
+    """
     _say_kept(_models(tracking).register(package, name))
 
 
@@ -94,7 +100,10 @@ def register(package: Path, name: str | None, tracking: str | None) -> None:
 @click.option("--alias", default="champion", show_default=True, help="Alias to set on this version.")
 @tracking_option
 def promote(name: str, version: int, alias: str, tracking: str | None) -> None:
-    """Make VERSION of the model NAME its champion, or give it another alias."""
+    """Make a version the champion.
+
+    With --alias, VERSION of the model NAME gets another alias instead.
+    """
     done = _models(tracking).promote(name, version, alias)
     click.echo(f"{done.name}@{alias} is version {done.version}")
 
@@ -103,7 +112,7 @@ def promote(name: str, version: int, alias: str, tracking: str | None) -> None:
 @click.argument("name")
 @tracking_option
 def rollback(name: str, tracking: str | None) -> None:
-    """Roll the model NAME back to its previous champion."""
+    """Roll a model back to its previous champion."""
     done = _models(tracking).rollback(name)
     click.echo(f"{done.name}@champion is version {done.version} again")
 
@@ -113,7 +122,10 @@ def rollback(name: str, tracking: str | None) -> None:
 @click.argument("target", type=PATH)
 @tracking_option
 def export(model: str, target: Path, tracking: str | None) -> None:
-    """Write MODEL, which is NAME@ALIAS or NAME/VERSION, as one file TARGET, such as spleen.voxgraft.zip."""
+    """Write a version of a model to one file.
+
+    MODEL is NAME@ALIAS or NAME/VERSION, TARGET a file such as spleen.voxgraft.zip.
+    """
     version = _models(tracking).export(model, target)
     print_fitted(f"{target}: {version.name} version {version.version}, package {version.hash}")
 
@@ -126,7 +138,10 @@ def export(model: str, target: Path, tracking: str | None) -> None:
 )
 @tracking_option
 def import_(file: Path, name: str | None, expected: str | None, tracking: str | None) -> None:
-    """Import package FILE from another site as a new version, after checking every part of it. No alias moves."""
+    """Import a package file as a new version.
+
+    Every part of FILE is checked first. No alias moves.
+    """
     _say_kept(_models(tracking).import_(file, name, expected))
 
 

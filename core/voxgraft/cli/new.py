@@ -22,9 +22,9 @@ from . import PATH
 def new(folder: Path | None, out: Path | None, source: str | None, listing: bool) -> None:
     """Write a workflow file for the scans in FOLDER, with a comment on each choice.
 
-    FOLDER may have the layout of any installed plugin, be a DICOM tree, or hold images with or without masks under
-    names of your own. The file runs as it stands; files that are not used are named. With --from, a workflow that
-    comes with VoxGraft is copied, and its data set replaced by FOLDER.
+    FOLDER may have the layout of any installed plugin, be a DICOM tree, or contain images, with or without masks,
+    under names of your own. The file runs without changes; image files that are not used are reported. With --from,
+    a workflow that comes with VoxGraft is copied, and its data set is replaced by FOLDER.
     """
     if listing:
         _list()

@@ -21,14 +21,14 @@ _COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 
 @click.group()
 def plugins() -> None:
-    """Show and test what the installed plugins offer, and start new ones."""
+    """List, show and test what the installed plugins offer, and start new plugins."""
 
 
 @plugins.command("list")
 @json_option
 @click.option("--kind", help="Show only components of this kind.")
 def list_(as_json: bool, kind: str | None) -> None:
-    """List every component, and the plugins that were set aside."""
+    """List components, and plugins that were set aside."""
     from ..discovery import discover
     from ..errors import UsageError
     from ..hookspecs import KINDS
@@ -77,7 +77,10 @@ def _line(head: str, text: str) -> None:
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """Show a component and its options; NAME is `unet` or, where kinds share a name, `decoder:unet`."""
+    """Show a component and its options.
+
+    NAME is `unet` or, where kinds share a name, `decoder:unet`.
+    """
     from ..discovery import discover
 
     catalogue = discover()
@@ -110,7 +113,10 @@ def show(name: str, as_json: bool) -> None:
 )
 @json_option
 def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: bool) -> None:
-    """Run the conformance checks of a component; NAME is `nifti` or, where kinds share a name, `reader:nifti`."""
+    """Run the conformance tests of a component.
+
+    NAME is `nifti` or, where kinds share a name, `reader:nifti`.
+    """
     import json
     import tempfile
 
@@ -155,7 +161,10 @@ def test(name: str, options: tuple[str, ...], files: tuple[Path, ...], as_json: 
 )
 @click.option("--out", type=PATH, default=".", help="Folder in which the project is created.")
 def new(name: str, kind: str, out: Path) -> None:
-    """Start a plugin: a project voxgraft-NAME that installs, works, and passes the checks of its kind."""
+    """Start a new plugin.
+
+    This writes the project voxgraft-NAME, which installs, works and passes the conformance tests of its kind.
+    """
     from ..scaffold import start
 
     for path in start(name, kind, out):

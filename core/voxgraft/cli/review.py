@@ -56,10 +56,10 @@ from . import PATH, json_option
 def review(out: Path, as_json: bool, summary: bool, track: bool, target: Path | None, **options: Any) -> None:
     """Review the scans of DIR, the folder that `voxgraft segment --out DIR` made, in the browser.
 
-    The page shows doubtful scans first; the batch may still be running. No model and no GPU are needed. What is
-    decided is kept in DIR/review. Ctrl-C ends it.
+    The page shows doubtful scans first; the batch may still be running. Neither the model nor a GPU is needed.
+    Decisions are kept in DIR/review. Ctrl-C ends the server.
 
-    --summary and --export need no page and no further packages, and work beside one that is open.
+    --summary and --export need no further packages, and also work while the page is open.
     """
     from ..errors import UsageError
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out",
     type=PATH,
-    help="Folder of the run, by default runs/NAME; of several workflows the folder above, by default runs.",
+    help="Folder of the run, by default runs/NAME; with several workflows the folder for all runs, by default runs.",
 )
 @click.option("--steps", help="Do only these steps, as in plan,prepare.")
 @click.option("--resume/--fresh", default=True, help="Resume an earlier run (the default), or start again.")
@@ -52,8 +52,8 @@ def run(
 ) -> None:
     """Run the steps of WORKFLOW: from labelled images to a registered model.
 
-    Several workflows, such as variants that are to be compared, become runs of their own, side by side. A step that
-    would leave what it left before is skipped, and a training that was killed goes on from its last checkpoint.
+    Steps whose inputs have not changed are skipped, and an interrupted training continues from its last checkpoint.
+    Several workflows, such as variants to compare, become separate runs.
     """
     from ..discovery import discover
     from ..training.team import follow, leading, team_of

@@ -64,11 +64,11 @@ from . import PATH, Amount
     "--origin", "origins", multiple=True, help="Web page that may send requests, such as https://ohif.example."
 )
 def serve(models: tuple[str, ...], **options: Any) -> None:
-    """Serve models to 3D Slicer, MITK, napari and OHIF, with tools that correct what they find.
+    """Serve models to 3D Slicer, MITK, napari and OHIF, with tools to correct the masks.
 
-    MODEL is a package folder or file, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID; the first one answers
-    where a viewer names none. Two protocols are spoken at one address: nnInteractive's and MONAI Label's. What is
-    drawn is kept in --sessions, and is there again when the same scan is opened.
+    MODEL is a package folder or file, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID; a viewer that does not
+    choose one gets the first. The server speaks two protocols at one address: nnInteractive's and MONAI Label's.
+    Drawings are kept in --sessions, and are restored when the same scan is opened again.
     """
     from ..batch.segment import resolve_package
     from ..discovery import discover

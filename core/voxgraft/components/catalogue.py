@@ -1,5 +1,6 @@
 """What plugins offer: the light specs by which they announce it, the markers of the functions that give them, and the
-catalogue of what is installed, by kind and name, with where each component comes from.
+catalogue of what is installed, by kind and name, with where each component comes from, and where its code differs from
+that of a training.
 
 A spec is data: it costs no import of torch, MONAI or pydantic. Two of its fields are functions that the engine
 calls late: `options` when a workflow is checked, `build` when it runs.
@@ -7,7 +8,7 @@ calls late: `options` when a workflow is checked, `build` when it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from pluggy import HookimplMarker, HookspecMarker
 
 from ..errors import ComponentConflict, UnknownComponent
-from .code import source_hash
+from .code import source_hash, version_of
 
 if TYPE_CHECKING:
     from click import Command  # noqa: F401  # quoted below
@@ -34,7 +35,7 @@ T = TypeVar("T")
 
 
 def late(package: str, place: str) -> Callable[[], Any]:
-    """A function that gives what is at a place in a plugin, and imports it only then: for `options` of a spec.
+    """A function that imports an object of a plugin when it is called, and returns it: for `options` of a spec.
 
     Args:
         package: `__name__` of the plugin.
@@ -44,23 +45,23 @@ def late(package: str, place: str) -> Callable[[], Any]:
 
 
 def late_call(package: str, place: str, *more: Any) -> Callable[..., Any]:
-    """A function that calls what is at a place in a plugin, and imports it only then: for `build` of a spec.
+    """A function that imports a function or class of a plugin when it is called, and calls it: for `build` of a spec.
 
     Args:
         package: `__name__` of the plugin.
         place: As in an entry point, such as `.unet:UNetDecoder`; the dot stands for the plugin.
-        more: What it is given after the arguments of the call.
+        more: Further arguments, after those of the call.
     """
     return partial(_call, package, place, more)
 
 
 def late_new(package: str, place: str, *arguments: Any) -> Callable[..., Any]:
-    """The same for components without options: what is at the place is called without them.
+    """The same for components without options: the function or class is called without them.
 
     Args:
         package: `__name__` of the plugin.
         place: As in an entry point, such as `.reader:NiftiReader`; the dot stands for the plugin.
-        arguments: All that it is given.
+        arguments: All of its arguments.
     """
     return partial(_new, package, place, arguments)
 
@@ -238,3 +239,64 @@ class Catalogue:
             for (k, n), offers in self._offers.items()
             if len(offers) > 1 and kind in (k, None)
         ]
+
+
+Plugins = dict[str, dict[str, str]]
+"""By its name, a plugin's `distribution`, `version`, and `sha256` of its files."""
+
+
+def described(specs: Iterable[AnySpec], catalogue: Catalogue) -> Plugins:
+    """The plugins of components, in the order of their names."""
+    origins = {origin.plugin: origin for origin in map(catalogue.origin, specs)}
+    return {
+        name: {
+            "distribution": origin.distribution,
+            "version": origin.version,
+            "sha256": catalogue.code_of(origin),
+        }
+        for name, origin in sorted(origins.items())
+    }
+
+
+def other_code(facts: Mapping[str, Any], catalogue: Catalogue, used: Iterable[AnySpec]) -> list[str]:
+    """What differs here from the training of a package: VoxGraft's version, and the plugins of components in use.
+
+    Args:
+        facts: Of the package: they say with which versions it was trained.
+        catalogue: Knows where components come from here.
+        used: The specs of the components that are in use.
+    """
+    from ..support.texts import counted
+
+    trained: Mapping[str, Any] = facts.get("plugins") or {}
+    here = described(
+        [*used, *(spec for _, spec in catalogue.of("reader") if _plugin_of(spec, catalogue) in trained)], catalogue
+    )
+    differences = []
+    if (version := facts.get("voxgraft")) and version != version_of("voxgraft"):
+        differences.append(f"VoxGraft {version_of('voxgraft')} is used, the model was trained with {version}")
+    without, versions, code = [], [], []
+    for name, now in here.items() if trained else ():
+        then = trained.get(name)
+        if then is None:
+            without.append(f"{name!r} {now['version']}")
+        elif then["version"] != now["version"]:
+            versions.append(f"{name!r} {now['version']} instead of {then['version']}")
+        elif then["sha256"] != now["sha256"]:
+            code.append(f"{name!r} {now['version']}")
+    for names, what in (
+        (without, "not used in the training of the model"),
+        (versions, "of another version than in the training of the model"),
+        (code, "with code that differs from the training of the model"),
+    ):
+        if names:
+            differences.append(f"{counted(len(names), 'plugin')} {what}: {', '.join(names)}")
+    return differences
+
+
+def _plugin_of(spec: AnySpec, catalogue: Catalogue) -> str:
+    """The plugin of a component; empty where several offer it."""
+    try:
+        return catalogue.origin(spec).plugin
+    except ValueError:
+        return ""

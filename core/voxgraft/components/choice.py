@@ -206,3 +206,22 @@ class ExecutorOptions(Options):
     """Memory limit in GB (1e9 bytes) for a worker; one that takes more is ended. Threads cannot enforce it."""
     alone: bool = False
     """Give a worker its next task only when it has ended the last one: for long tasks, and tasks that share nothing."""
+
+
+class StrategyOptions(Options):
+    """Options of a strategy that say what they ask of the workflow; plain `Options` ask nothing."""
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the strategy cannot do without when set like this, besides the needs of its spec."""
+        return frozenset()
+
+    @property
+    def supervised(self) -> bool:
+        """Whether the network learns from labels."""
+        return True
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """References of the models that it learns from; they are looked up before training starts."""
+        return ()

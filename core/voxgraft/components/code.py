@@ -148,3 +148,9 @@ def version_of(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+@cache
+def own_code() -> str:
+    """VoxGraft's version with the beginning of the fingerprint of its code, as it was when this was first asked for."""
+    return f"{version_of(CORE)} ({source_hash(CORE)[:12]})"

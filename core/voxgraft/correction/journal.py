@@ -107,7 +107,7 @@ class Journal:
             change: What changes.
             by: Who makes it.
             tool: With what.
-            start: The SHA-256 of the mask's state before (see `voxgraft.correction.state`).
+            start: The SHA-256 of the mask's state before (see `voxgraft.correction.change`).
             end: The SHA-256 of its state afterwards.
 
         Raises:

@@ -3,7 +3,9 @@
 Voxels are counted in blocks of about 4 mm: a block is body where most of its voxels are brighter than a level, so
 noise of the air, thin shells of a table and streaks of metal count little. Connected parts that are not tiny beside the
 largest one stay: arms, the second leg. A side is cut off only where hardly anything brighter than air lies beyond: a
-lung that the border of a scan cuts is as dark as air to the level of the body, but not to the level of air.
+lung that the border of a scan cuts is as dark as air to the level of the body, but not to the level of air. Where the
+channel that shows the body has one value and another channel more, as beyond a field of view, nobody knows: that counts
+as brighter than air.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ NONE, SMALL, ALL = "no body was found", "what was found is too small for a body"
 """Why the whole scan is searched."""
 
 
-def body_box(channel: NDArray[Any], spacing: Sequence[float], air: float, body: float) -> Box | str:
+def body_box(
+    channel: NDArray[Any], spacing: Sequence[float], air: float, body: float, others: Sequence[NDArray[Any]] = ()
+) -> Box | str:
     """The box of the body with a margin of about 8 mm, or why there is none.
 
     Memory: a plane of the scan in float32, and a byte for each block.
@@ -42,6 +46,7 @@ def body_box(channel: NDArray[Any], spacing: Sequence[float], air: float, body: 
         spacing: Millimetres between voxels along each axis.
         air: Most of the air is darker.
         body: Most of the body's surface is brighter.
+        others: The other channels of the scan, each (*spatial).
     """
     steps = [max(1, round(BLOCK / step)) for step in spacing]
     inside, matter = (_mostly(channel, steps, level) for level in (body, air))
@@ -50,6 +55,8 @@ def body_box(channel: NDArray[Any], spacing: Sequence[float], air: float, body: 
         return NONE
     if inside.mean() < TINY:
         return SMALL
+    if others:
+        matter |= ~_varies(channel, steps) & np.logical_or.reduce([_varies(other, steps) for other in others])
     kept = [_kept(inside, matter, axis) for axis in range(inside.ndim)]
     box = tuple(
         (low * step, min(size, high * step)) for (low, high), step, size in zip(kept, steps, channel.shape, strict=True)
@@ -73,6 +80,17 @@ def _mostly(channel: NDArray[Any], steps: Sequence[int], level: float) -> NDArra
             count, voxels = (np.add.reduceat(each, edges, axis) for each in (count, voxels))
         rows.append(2 * count >= voxels)
     return np.moveaxis(np.stack(rows), 0, along)
+
+
+def _varies(channel: NDArray[Any], steps: Sequence[int]) -> NDArray[np.bool_]:
+    """Of each block, whether it and those around it hold more than one value; a block may be a single voxel."""
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    low = high = channel
+    for axis, (step, size) in enumerate(zip(steps, channel.shape, strict=True)):
+        edges = np.arange(0, size, step)
+        low, high = np.minimum.reduceat(low, edges, axis), np.maximum.reduceat(high, edges, axis)
+    return np.asarray(maximum_filter(np.nan_to_num(high), 3) > minimum_filter(np.nan_to_num(low), 3))
 
 
 def _large_parts(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -1,26 +1,32 @@
-"""What the engine asks of readers and writers, and the specs by which plugins offer them.
+"""What the engine asks of readers and writers, the specs by which plugins offer them, and which reader claims a file.
 
 Of places in files that may tell who a patient is only where it stands is said, never what it says.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from ..components.catalogue import C, Component
+from ..errors import DataError
+from ..support.files import check_regular
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..components.catalogue import Catalogue
+    from ..components.catalogue import AnySpec, Catalogue
     from .structures import Labels
     from .volume import Item, Problem, Volume
 
-
+SYSTEM = ("lost+found",)
+"""Folders of a file system's own, which nobody but root may open."""
 _UID = re.compile(r"\d+(?:\.\d+){3,}")
 _SIGNS = {
     "a date": re.compile(
@@ -183,3 +189,145 @@ class WriterSpec(Component[C, Writer]):
     labels: bool = True
     dims: frozenset[int] = frozenset({2, 3})
     proves: bool = False
+
+
+HEAD = 1024
+"""Bytes at the beginning of a file in which a reader's magic is looked for."""
+_ENDINGS = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar", ".gz", ".bz2", ".xz", ".zst", ".z", ".lzma", ".iso")
+_TEXT = (".json", ".txt", ".csv", ".tsv", ".log", ".xml", ".svg", ".html", ".bval", ".bvec")
+"""Endings of files that hold no scans when they are packed either."""
+
+
+def choose_reader(file: Path, catalogue: Catalogue) -> AnySpec | None:
+    """The reader of a file: the one with the longest fitting suffix, else the one whose magic bytes are in it.
+
+    The magic bytes of files that bear any name (DICOM) come before every suffix: see `ReaderSpec.by_content`.
+
+    Raises:
+        DataError: Two readers claim it with equal right.
+    """
+    return claiming(file, specs(catalogue))
+
+
+def claiming(file: Path, readers: dict[str, Any]) -> AnySpec | None:
+    """See `choose_reader`."""
+    name = file.name.lower()
+    fits = {spec.name: max((len(s) for s in spec.suffixes if name.endswith(s)), default=0) for spec in readers.values()}
+    longest = max(fits.values(), default=0)
+    claims = [claim for claim, length in fits.items() if length == longest] if longest else []
+    if len(claims) != 1 or not readers[claims[0]].by_content:
+        head = _head(file)
+        sure = [name for name, spec in readers.items() if spec.by_content and _has_magic(head, spec)]
+        claims = sure or [name for name in claims or readers if _has_magic(head, readers[name])] or claims
+    if len(claims) > 1:
+        raise DataError(f"{file}: the readers {' and '.join(map(repr, claims))} both claim this file; leave one out")
+    return readers[claims[0]] if claims else None
+
+
+def specs(catalogue: Catalogue) -> dict[str, Any]:
+    return {spec.name: spec for _, spec in catalogue.of("reader")}
+
+
+def known_kinds(catalogue: Catalogue) -> str:
+    return ", ".join(sorted({spec.name for _, spec in catalogue.of("reader")})) or "none"
+
+
+def packed_name(file: Path, catalogue: Catalogue) -> str:
+    """The name that a file packed with gzip needs for the reader of what is in it; empty where there is none."""
+    head = _head(file)
+    if head[:2] != b"\x1f\x8b":
+        return ""
+    try:
+        inside = zlib.decompressobj(wbits=31).decompress(head, HEAD)
+    except zlib.error:
+        return ""
+    readers = specs(catalogue).values()
+    endings = [end for spec in readers if _has_magic(inside, spec) for end in spec.suffixes if end.endswith(".gz")]
+    plain = file.name.removesuffix(".gz")
+    return next((f"{plain.removesuffix(end.removesuffix('.gz'))}{end}" for end in endings), "")
+
+
+def _head(file: Path) -> bytes:
+    try:
+        check_regular(file)
+        with file.open("rb") as stream:
+            return stream.read(HEAD)
+    except OSError:
+        return b""
+
+
+def _has_magic(head: bytes, spec: Any) -> bool:
+    return any(head[offset : offset + len(magic)] == magic for offset, magic in spec.magic)
+
+
+def walk(folder: Path, closed: list[Path] | None = None) -> Iterator[Path]:
+    """Every file below a folder in the order of names, without hidden ones; links may not lead round in circles.
+
+    A link whose file is not there, or a file that may not be looked at, counts as one that cannot be read, not as none:
+    it may be a slice of a scan.
+
+    Args:
+        closed: Is given the folders that cannot be opened.
+    """
+    seen: set[tuple[int, int]] = set()
+
+    def cannot(error: OSError) -> None:
+        if closed is not None and Path(error.filename).name not in SYSTEM:
+            closed.append(Path(error.filename))
+
+    for root, folders, files in os.walk(folder, onerror=cannot, followlinks=True):
+        status = os.stat(root)  # noqa: PTH116 - a string from os.walk; a Path for each folder of a big tree is slow
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        for name in sorted(files):
+            file = Path(root, name)
+            if not name.startswith(".") and _is_file(file):
+                yield file
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:  # gone since the folder was listed, or a link to what is not there
+        return path.is_symlink()
+    except OSError:
+        return True
+
+
+def unopened_in(path: Path, catalogue: Catalogue) -> list[Path]:
+    """What is not looked into: archives and packed files that no reader claims, folders that cannot be opened."""
+    closed: list[Path] = []
+    files = filter(is_archive, walk(path, closed)) if path.is_dir() else ()
+    return [*(file for file in files if choose_reader(file, catalogue) is None), *closed]
+
+
+def is_archive(file: Path) -> bool:
+    """Whether a file is an archive or a packed file by its name."""
+    name = file.name.lower()
+    return name.endswith(_ENDINGS) and not name.rpartition(".")[0].endswith(_TEXT)
+
+
+def unopened_problems(paths: Sequence[Path]) -> tuple[Problem, ...]:
+    """What to say of archives and of folders that cannot be opened; nothing where there are none."""
+    from .volume import Problem
+
+    archives = [path for path in paths if is_archive(path)]
+    closed = [path for path in paths if not is_archive(path)]
+    problems = []
+    if archives:
+        many = f"{len(archives)} archives or packed files were"
+        what = "an archive or packed file was" if len(archives) == 1 else many
+        text = f"{what} not opened ({_listed(archives)}); unpack those that contain scans"
+        problems.append(Problem("archive", text, "warning"))
+    if closed:
+        what = "a folder" if len(closed) == 1 else f"{len(closed)} folders"
+        text = f"{what} cannot be opened ({_listed(closed)}), so what lies there is missing; ask for the right to read"
+        problems.append(Problem("closed-folder", text, "warning"))
+    return tuple(problems)
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths[:3]) + (", ..." if len(paths) > 3 else "")

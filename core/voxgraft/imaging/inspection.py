@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..support.files import without_nan
 from ..support.texts import Shown, counted
-from .archives import unopened_problems
-from .read import scan, unopened_in
+from .formats import unopened_in, unopened_problems
+from .read import scan
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 import math
-import os
-import stat
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +15,19 @@ from ..components.choice import Selected, choose
 from ..errors import BadImage, BrokenPlugin, DataError, ModelError, PluginError, VoxGraftError
 from ..support.files import check_regular
 from ..support.texts import composed
-from .archives import is_archive, unopened_problems
-from .formats import PaletteReader, ReaderSpec
-from .palettes import WHAT_TO_DO
+from .formats import (
+    PaletteReader,
+    ReaderSpec,
+    choose_reader,
+    claiming,
+    is_archive,
+    known_kinds,
+    packed_name,
+    specs,
+    unopened_in,
+    unopened_problems,
+    walk,
+)
 from .volume import Array, ImageRef, Item, Problem, Volume, times
 
 if TYPE_CHECKING:
@@ -30,10 +37,6 @@ USUAL = "int16"
 """The type of voxels whose item does not say it."""
 SMALL = 1 << 28
 """Bytes that are there without a look."""
-SYSTEM = ("lost+found",)
-"""Folders of a file system's own, which nobody but root may open."""
-HEAD = 1024
-"""Bytes at the beginning of a file in which a reader's magic is looked for."""
 
 
 def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> list[Item]:
@@ -51,39 +54,24 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
     if path.is_dir():
         items = _scan_folder(path, catalogue)
         if not items:
-            text = f"{path}: no file in this folder is of a kind that a reader knows ({_known(catalogue)})"
+            text = f"{path}: no file in this folder has a format that a reader knows ({known_kinds(catalogue)})"
             problems = unopened_problems(unopened_in(path, catalogue))
             raise DataError("; ".join([text, *(problem.message for problem in problems)]))
     elif path.exists():
         _check_regular(path)
         spec = choose_reader(path, catalogue)
-        if spec is None and (name := _packed_name(path, catalogue)):
+        if spec is None and (name := packed_name(path, catalogue)):
             raise BadImage(path, f"it is compressed with gzip and its name does not say so; rename it to {name}")
         if spec is None and is_archive(path):
             raise BadImage(path, "it is an archive or a packed file; unpack it and name what was in it")
         if spec is None:
-            raise BadImage(path, f"no reader knows this kind of file (known: {_known(catalogue)})")
+            raise BadImage(path, f"no reader knows this file format (known: {known_kinds(catalogue)})")
         items = _scan_files(spec, [path], catalogue)
         if not items:
             raise BadImage(path, f"the reader {spec.name!r} found no image in it")
     else:
         raise DataError(f"{path}: there is no such file or folder")
     return items if series is None else _of_series(path, items, series)
-
-
-def _packed_name(file: Path, catalogue: Catalogue) -> str:
-    """The name that a file packed with gzip needs for the reader of what is in it; empty where there is none."""
-    head = _head(file)
-    if head[:2] != b"\x1f\x8b":
-        return ""
-    try:
-        inside = zlib.decompressobj(wbits=31).decompress(head, HEAD)
-    except zlib.error:
-        return ""
-    specs = _specs(catalogue).values()
-    endings = [end for spec in specs if _has_magic(inside, spec) for end in spec.suffixes if end.endswith(".gz")]
-    plain = file.name.removesuffix(".gz")
-    return next((f"{plain.removesuffix(end.removesuffix('.gz'))}{end}" for end in endings), "")
 
 
 def find(reference: ImageRef, catalogue: Catalogue) -> list[Item]:
@@ -125,21 +113,14 @@ def scan_files(files: Iterable[Path], catalogue: Catalogue, *, series_only: bool
         BadImage: A file cannot be opened.
     """
     groups: dict[str, tuple[AnySpec, list[Path]]] = {}
-    specs = _specs(catalogue)
+    readers = specs(catalogue)
     for file in files:
         _check_regular(file)
-        spec = _claiming(file, specs)
+        spec = claiming(file, readers)
         if spec is not None and (not series_only or _is_series(spec)):
             groups.setdefault(spec.name, (spec, []))[1].append(file)
     items = [item for spec, group in groups.values() for item in _scan_group(spec, group, catalogue)]
     return sorted(items, key=lambda item: (str(item.path), item.series or ""))
-
-
-def unopened_in(path: Path, catalogue: Catalogue) -> list[Path]:
-    """What is not looked into: archives and packed files that no reader claims, folders that cannot be opened."""
-    closed: list[Path] = []
-    files = filter(is_archive, walk(path, closed)) if path.is_dir() else ()
-    return [*(file for file in files if choose_reader(file, catalogue) is None), *closed]
 
 
 def read(source: Path | str | ImageRef, catalogue: Catalogue, series: str | None = None) -> Volume:
@@ -225,6 +206,8 @@ def _read_item(item: Item, catalogue: Catalogue, numbers: bool) -> Volume:
 def _numbers(reader: Any, item: Item) -> Volume:
     """What a picture with a palette stores."""
     if not isinstance(reader, PaletteReader):
+        from .structures import WHAT_TO_DO
+
         text = f"its voxels are numbers of colours in a palette, which is not read as a mask; {WHAT_TO_DO}"
         raise BadImage(item.path, text)
     return reader.numbers(item)
@@ -252,17 +235,6 @@ def _not_finite(array: Array) -> Problem | None:
     return Problem("not-finite", are, "warning") if wrong else None
 
 
-def choose_reader(file: Path, catalogue: Catalogue) -> AnySpec | None:
-    """The reader of a file: the one with the longest fitting suffix, else the one whose magic bytes are in it.
-
-    The magic bytes of files that bear any name (DICOM) come before every suffix: see `ReaderSpec.by_content`.
-
-    Raises:
-        DataError: Two readers claim it with equal right.
-    """
-    return _claiming(file, _specs(catalogue))
-
-
 def _check_regular(file: Path) -> None:
     """Refuse a pipe, a socket or a device, which a reader would wait for without end.
 
@@ -282,32 +254,13 @@ def _check_memory(item: Item) -> None:
     Raises:
         BadImage: It is so.
     """
-    from ..support.memory import free_memory, gigabytes
+    from ..support.machine import free_memory, gigabytes
 
     size = math.prod(item.shape) * item.channels * np.dtype(item.facts.get("dtype", USUAL)).itemsize
     if size > SMALL and size > (free := free_memory()):
         voxels = times((*item.shape, item.channels) if item.channels > 1 else item.shape)
         reason = f"its {voxels} voxels take {gigabytes(size)} of memory, and {gigabytes(free)} are free"
         raise BadImage(item.path, reason)
-
-
-def _specs(catalogue: Catalogue) -> dict[str, Any]:
-    return {spec.name: spec for _, spec in catalogue.of("reader")}
-
-
-def _claiming(file: Path, specs: dict[str, Any]) -> AnySpec | None:
-    """See `choose_reader`."""
-    name = file.name.lower()
-    fits = {spec.name: max((len(s) for s in spec.suffixes if name.endswith(s)), default=0) for spec in specs.values()}
-    longest = max(fits.values(), default=0)
-    claims = [claim for claim, length in fits.items() if length == longest] if longest else []
-    if len(claims) != 1 or not specs[claims[0]].by_content:
-        head = _head(file)
-        sure = [name for name, spec in specs.items() if spec.by_content and _has_magic(head, spec)]
-        claims = sure or [name for name in claims or specs if _has_magic(head, specs[name])] or claims
-    if len(claims) > 1:
-        raise DataError(f"{file}: the readers {' and '.join(map(repr, claims))} both claim this file; leave one out")
-    return specs[claims[0]] if claims else None
 
 
 def _scan_folder(folder: Path, catalogue: Catalogue) -> list[Item]:
@@ -370,56 +323,6 @@ def _reader(name: str, catalogue: Catalogue) -> Selected[Any]:
     return choose(catalogue, "reader", {"use": name})
 
 
-def walk(folder: Path, closed: list[Path] | None = None) -> Iterator[Path]:
-    """Every file below a folder in the order of names, without hidden ones; links may not lead round in circles.
-
-    A link whose file is not there, or a file that may not be looked at, counts as one that cannot be read, not as none:
-    it may be a slice of a scan.
-
-    Args:
-        closed: Is given the folders that cannot be opened.
-    """
-    seen: set[tuple[int, int]] = set()
-
-    def cannot(error: OSError) -> None:
-        if closed is not None and Path(error.filename).name not in SYSTEM:
-            closed.append(Path(error.filename))
-
-    for root, folders, files in os.walk(folder, onerror=cannot, followlinks=True):
-        status = os.stat(root)  # noqa: PTH116 - a string from os.walk; a Path for each folder of a big tree is slow
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        for name in sorted(files):
-            file = Path(root, name)
-            if not name.startswith(".") and _is_file(file):
-                yield file
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except FileNotFoundError:  # gone since the folder was listed, or a link to what is not there
-        return path.is_symlink()
-    except OSError:
-        return True
-
-
-def _head(file: Path) -> bytes:
-    try:
-        check_regular(file)
-        with file.open("rb") as stream:
-            return stream.read(HEAD)
-    except OSError:
-        return b""
-
-
-def _has_magic(head: bytes, spec: Any) -> bool:
-    return any(head[offset : offset + len(magic)] == magic for offset, magic in spec.magic)
-
-
 def _of_series(path: Path, items: list[Item], series: str) -> list[Item]:
     folded_name = composed(series)
     by_uid = [item for item in items if composed(item.series or "") == folded_name]
@@ -434,7 +337,3 @@ def _name(item: Item) -> str:
     if item.series is None:
         return str(item.path)
     return f"{item.series} ({item.description})" if item.description else item.series
-
-
-def _known(catalogue: Catalogue) -> str:
-    return ", ".join(sorted({spec.name for _, spec in catalogue.of("reader")})) or "none"

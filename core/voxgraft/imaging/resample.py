@@ -267,7 +267,7 @@ def _check_memory(shape: Sequence[int], arrays: int) -> None:
     Raises:
         DataError: They do not.
     """
-    from ..support.memory import free_memory, gigabytes
+    from ..support.machine import free_memory, gigabytes
 
     size = 4 * arrays * math.prod(int(n) for n in shape)
     if size > SMALL and size > (free := free_memory()):

@@ -18,14 +18,12 @@ from ..errors import ModelError
 from ..imaging.body import Box
 from ..preprocessing.encoding import masks_of, regridded
 from ..preprocessing.plan import encoded_type
-from ..support.memory import free_memory
-from .borders import Decisions, decide_here, disagree
-from .cover import Cover, covering, on_grid
-from .interpolation import Interpolation, Place, Planes
+from ..support.machine import free_memory
+from .around import Cover, covering, on_grid
+from .decide import Decisions, Interpolation, Place, Planes, Tally, decide_here, disagree
 from .need import columns_that_fit
 from .precision import Network
 from .sliding import logits_by_slab
-from .winners import Tally
 
 if TYPE_CHECKING:
     from ..preprocessing.plan import Plan

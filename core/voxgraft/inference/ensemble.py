@@ -24,14 +24,13 @@ from ..imaging.body import Box
 from ..imaging.volume import Volume
 from ..packages.package import Package
 from ..preprocessing.plan import Plan, encoded_type
-from ..support.memory import free_memory
+from ..support.machine import free_memory
+from .around import on_grid
 from .array import See
-from .cover import on_grid
-from .interpolation import Interpolation
+from .decide import Interpolation, Tally
 from .precision import Network, applied
 from .predictor import Applied, How, Predictor
 from .recipe import network_of
-from .winners import Tally
 
 AT_A_TIME = 16
 """Rows of a scan that are decided together."""

@@ -12,7 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from ..support.memory import gigabytes
+from ..support.machine import gigabytes
 
 if TYPE_CHECKING:
     from ..preprocessing.plan import Plan

@@ -1,21 +1,28 @@
-"""In what numbers a network is applied: float32, or half of it where the model's own cases said that it may be.
+"""In what numbers and by which kernels a network is applied.
 
-Half precision is torch's autocast: convolutions and products in bfloat16 or float16, everything that needs more in
-float32. On a processor with units for bfloat16 a 3D network takes less than half the time so (docs/speed.md).
+Half precision is torch's autocast, where the model's own cases said that it may be: convolutions and products in
+bfloat16 or float16, everything that needs more in float32. On a processor with units for bfloat16 a 3D network takes
+less than half the time so (docs/speed.md).
+
+On a processor, convolutions of volumes are oneDNN's whatever the size of the maps. For a batch of one, torch takes its
+plain convolution where channels x depth x height of the maps are at most 20,480 (`ConvParams::use_mkldnn` in ATen's
+Convolution.cpp, torch 2.13): a rule for pictures, which leaves the last axis of a volume out. Small windows and deep
+maps fall under it, and are computed two to thirteen times as slowly there.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..errors import UsageError
-from ..packages.precision import allowed
-from ..support.memory import has_bf16
+from ..packages.shortcuts import allowed
+from ..support.machine import has_bf16
 from ..support.torch_dims import channels_last
 
 KINDS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
@@ -125,3 +132,33 @@ class Half:
 def _done_at(device: torch.device) -> float:
     torch.cuda.synchronize(device)
     return time.perf_counter()
+
+
+class VolumesByOneDNN(TorchFunctionMode):
+    """While it is entered, `torch.conv3d` of float32 maps on a processor is computed by oneDNN."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        given = kwargs or {}
+        if func is torch.conv3d and len(args) == 7 and not given and _fits(args[0], args[1], args[4]):
+            maps, weight, bias, stride, padding, dilation, groups = args
+            return torch.mkldnn_convolution(
+                maps, weight, bias, _three(padding), _three(stride), _three(dilation), groups
+            )
+        return func(*args, **given)
+
+
+def _fits(maps: Tensor, weight: Tensor, padding: object) -> bool:
+    alike = maps.dtype == weight.dtype == torch.float32 and maps.device.type == weight.device.type == "cpu"
+    one = maps.ndim == 5 and maps.shape[0] == 1 and maps.shape[1] > 0
+    there = bool(torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled)  # type: ignore[no-untyped-call]
+    return alike and one and there and not isinstance(padding, str) and not torch.is_autocast_enabled("cpu")
+
+
+def _three(value: int | Sequence[int]) -> list[int]:
+    return [value] * 3 if isinstance(value, int) else list(value)

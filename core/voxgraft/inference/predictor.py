@@ -19,13 +19,11 @@ from ..imaging.body import Box
 from ..imaging.orientation import Orientation, reoriented, shape_at
 from ..imaging.volume import Volume
 from ..labels.valid_region import region_in
-from ..packages.body import applied_around, used_around
-from ..packages.precision import applied_in
+from ..packages.shortcuts import applied_around, applied_in, used_around
 from ..preprocessing.prepare import network_image
-from ..support.memory import free_memory
+from ..support.machine import choose_device, free_memory
 from .around import ALL, Search, search_of
 from .array import See, mask_of, segment_array
-from .device import choose_device
 from .need import check_room, need_of
 from .precision import Network, applied, precision_on
 from .recipe import activations_of, network_of, recipe_of

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from ..support.torch_dims import CHANNELS_LAST
-from .convolutions import VolumesByOneDNN
-from .winners import winners
+from .decide import winners
+from .precision import VolumesByOneDNN
 
 
 def sliding_window(
@@ -187,6 +187,7 @@ class Windows:
                 if value is not None and not old and len(self.known) < VALUES_KEPT:
                     self.known[value] = logits.clone()
                 yield corner, logits
+                del logits  # it would stand beside those of the next pass
 
     def _value(self, corner: tuple[int, ...]) -> tuple[float, ...] | None:
         """The one value of each channel in a window; None where there are several."""

@@ -177,7 +177,7 @@ def _lost(before: Volume, after: Volume, path: Path) -> tuple[str, ...]:
     if size[0] and not size[1]:
         raise DataError(f"{path}: no part of this mask lies on the reference; is it of another scan?")
     share = size[1] / size[0] if size[0] else 1.0
-    text = f"note: its structures measure {100 * share:.3g} % of what they did before; the grids are not alike"
+    text = f"note: its structures measure {100 * share:.3g} % of what they did before; the two grids differ"
     return (text,) if abs(share - 1) > 0.02 else ()
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..components.choice import choose
 from ..errors import BadImage, BrokenPlugin, DataError, VoxGraftError
 from ..imaging.orientation import orientation_of, reoriented
-from ..imaging.palettes import check_background
 from ..imaging.read import find, only, read_item
+from ..imaging.structures import check_background
 from ..imaging.volume import Array, ImageRef, Item, MaskRef, Problem, Volume, millimetres_apart
 from .label_map import combine_structures, integer_mask, map_labels, map_segments, some, values_in
 

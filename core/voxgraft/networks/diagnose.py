@@ -30,7 +30,7 @@ def why_unreadable(path: Path, error: BaseException) -> str:
     if size == 0:
         return f"is empty; {AGAIN}"
     if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        return "is a web page, not weights: a page of login or of an error was saved; fetch the file itself"
+        return "is a web page, not weights: a login or error page was saved; download the file itself"
     if start.startswith(b"version https://git-lfs"):
         return "is a pointer of Git LFS, not the file it stands for; fetch that with `git lfs pull`"
     if path.suffix == ".safetensors":

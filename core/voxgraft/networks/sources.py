@@ -12,13 +12,13 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor
-
 from ..errors import ModelError
 from ..support.files import sha256
 from .options import ENCODER, FILE, HUB, _hub_parts
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .weights import Weights
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..preprocessing.plan import Plan
-from .body import said_around
-from .precision import said
+from .shortcuts import said, said_around
 
 
 def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
@@ -28,7 +27,7 @@ def model_card(facts: Mapping[str, Any], plan: Plan) -> str:
         f"Segments {', '.join(name for _, name in plan.labels)} in {plan.modality.upper()} images "
         f"({', '.join(_channel(name, plan) for name in plan.channels)}).",
         "",
-        "**For research. Not a medical device: every mask needs a person's review.**",
+        "**For research. Not a medical device: a person must review every mask.**",
         "",
         "## Trained on",
         "",

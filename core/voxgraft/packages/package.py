@@ -20,6 +20,7 @@ from ..errors import ModelError
 from ..imaging.structures import Labels
 from ..preprocessing.plan import Plan, read_plan
 from ..support.files import atomic_write, digest, read_json, sha256, write_json, write_text
+from .facts import fault_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +32,8 @@ OPTIONAL = ("members.json",)
 MANIFEST = "manifest.json"
 SUFFIX = ".voxgraft.zip"
 LARGEST = 32 * 2**30
+HIGHEST = 65535
+"""The highest value that a mask may hold."""
 LARGEST_DOCUMENT = 64 * 2**20
 """Bytes of the longest file of a package beside its weights."""
 LONGEST_HEADER = 16 * 2**20
@@ -163,10 +166,12 @@ def read_package(path: Path) -> Package:
         if member.stat().st_size != entry.get("size") or sha256(member) != entry.get("sha256"):
             raise ModelError(f"{member}: is not the file the manifest names (its hash differs)")
     _check_weights(path / "model.safetensors")
+    plan, labels = read_plan(path / "plan.json"), _labels(path / "labels.json")
+    _check_same_structures(path, plan, labels)
     return Package(
         folder=path,
-        plan=read_plan(path / "plan.json"),
-        labels=_labels(path / "labels.json"),
+        plan=plan,
+        labels=labels,
         facts=facts,
         hash=_identity(files),
         members=_plans(path / "members.json") if "members.json" in files else (),
@@ -260,6 +265,8 @@ def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any
         raise ModelError(f"{manifest}: names {strange[0]!r}, which is not part of a package")
     if not all(isinstance(entry, dict) for entry in files.values()):
         raise ModelError(f"{manifest}: is damaged")
+    if fault := fault_of(facts):
+        raise ModelError(f"{manifest}: is damaged: facts.{fault}")
     return files, facts
 
 
@@ -341,6 +348,24 @@ def _labels(path: Path) -> Labels:
         return Labels.from_document(read_json(path)["labels"])
     except (OSError, KeyError, TypeError, ValueError, AttributeError):
         raise ModelError(f"{path}: is damaged") from None
+
+
+def _check_same_structures(path: Path, plan: Plan, labels: Labels) -> None:
+    """Refuse names for other values than the network gives: what it finds would not be measured, or be called nothing.
+
+    Raises:
+        ModelError: It is so.
+    """
+    values, named = [value for value, _ in plan.labels], [label.value for label in labels.items]
+    names = [label.name for label in labels.items]
+    if len({*values}) < len(values) or any(not 0 < value <= HIGHEST for value in values):
+        raise ModelError(
+            f"{path / 'plan.json'}: gives the values {values} to structures; each needs its own, from 1 on"
+        )
+    if not plan.regions and sorted(named) != sorted(values):
+        raise ModelError(f"{path / 'labels.json'}: names the values {named}, and the plan has {values}; it is damaged")
+    if len({*names}) < len(names) or not all(name.strip() for name in names):
+        raise ModelError(f"{path / 'labels.json'}: calls structures {names}; each needs a name of its own")
 
 
 def _plans(path: Path) -> tuple[Plan, ...]:

@@ -11,9 +11,10 @@ import numpy as np
 
 from ..errors import DataError, VoxGraftError
 from ..imaging.channels import missing_in, stack_channels
+from ..imaging.formats import choose_reader, walk
 from ..imaging.orientation import reoriented
-from ..imaging.palettes import check_alike
-from ..imaging.read import choose_reader, find, read, walk
+from ..imaging.read import find, read
+from ..imaging.structures import check_alike
 from ..imaging.volume import Array, ImageRef, MaskRef, Volume
 from ..labels.label_map import HIGHEST, counts_in, some
 from ..labels.masks import mark_ignored, read_mask

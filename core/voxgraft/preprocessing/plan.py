@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from annotated_types import Ge, Le
-from pydantic import Field, ValidationError
+from annotated_types import Ge, Le, Len
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ..components.choice import Options
 from ..errors import ModelError
@@ -15,6 +16,32 @@ from ..imaging.channels import Align
 from ..imaging.resample import Interpolation
 from ..imaging.structures import Region
 from ..support.files import read_bytes
+
+_Range = Annotated[Sequence[float], Len(2, 2)]
+_Rule = dict[Literal["modality", "takes", "leaves", "orientation"], Sequence[str]]
+
+
+class _Contract(BaseModel):
+    """What a plan may expect of scans; other keys are left alone."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    modality: Sequence[str] | None = None
+    spacing_mm: Sequence[_Range] | None = None
+    size_mm: Sequence[_Range] | None = None
+    values: Sequence[_Range] | None = None
+    units: Sequence[str] | None = None
+    series: _Rule | None = None
+    described: Sequence[_Rule] | None = None
+
+
+def _checked(contract: dict[str, Any]) -> dict[str, Any]:
+    try:
+        _Contract.model_validate(contract)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return contract
 
 
 class Plan(Options):
@@ -84,7 +111,7 @@ class Plan(Options):
     align: Align | None = None
     """How channels from files or series of their own come onto one grid; None where they must lie on one."""
 
-    contract: dict[str, Any] = Field(default={})
+    contract: Annotated[dict[str, Any], AfterValidator(_checked)] = Field(default={})
     """What incoming scans are compared with: modality codes, ranges of spacing and size seen in training."""
 
     @property

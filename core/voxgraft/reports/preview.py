@@ -23,6 +23,8 @@ from .drawing import (
     LETTER,
     WORD,
     Canvas,
+    Layered,
+    Palette,
     Picture,
     as_jpeg,
     as_png,
@@ -32,7 +34,6 @@ from .drawing import (
     write_names,
     write_words,
 )
-from .layered import Layered, Palette
 
 if TYPE_CHECKING:
     from ..preprocessing.modality import Modality

@@ -15,11 +15,11 @@ from ..checks.problem import CaseProblem
 from ..checks.sides import judge_mirroring
 from ..components.catalogue import Catalogue
 from ..datasets.cases import Dataset
-from ..inference.device import choose_device
 from ..networks.network import SegmentationNetwork
 from ..packages.references import Resolver
 from ..preprocessing.plan import Plan
 from ..support.files import read_json
+from ..support.machine import choose_device
 from ..support.progress import Progress
 from ..support.texts import counted
 from ..support.torch_dims import CHANNELS_LAST, channels_last

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..components.catalogue import AnySpec
+from ..components.catalogue import AnySpec, Plugins, described
 from ..components.code import version_of
 from ..errors import VoxGraftError
 from ..imaging.write import choose_writer
-from ..packages.plugin_code import Plugins, described
 from ..packages.store import StoreSpec
 from ..preprocessing.state import readers_taking_part
 from .identity import components, leaves, of_data

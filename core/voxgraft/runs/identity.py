@@ -18,13 +18,13 @@ from ..components.choice import Options, Selected
 from ..components.code import source_hash, version_of
 from ..errors import VoxGraftError
 from ..imaging.write import choose_writer
-from ..inference.device import device_kind
 from ..networks.options import FILE, HUB, MODELS, StartValues
 from ..networks.sources import hub_path
 from ..packages.package import MANIFEST
 from ..packages.store import StoreSpec
 from ..preprocessing.state import DataState, readers_taking_part
 from ..support.files import digest
+from ..support.machine import device_kind
 from ..support.workers import in_threads
 from ..workflow.requirements import needs_of
 from .run import Run, Step, StepSpec

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..packages.model_card import model_card
 from ..packages.package import amend_package, read_package, write_package
-from ..packages.precision import common, joined
+from ..packages.shortcuts import common, joined
 from ..preprocessing.plan import Plan
 from ..reports.drawing import Picture
 from ..reports.scores import about, worst_cases, write_page

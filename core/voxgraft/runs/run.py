@@ -30,7 +30,7 @@ MOST_KEPT = 4 << 30
 
 def _kept() -> Kept:
     from ..support.contents import Kept
-    from ..support.memory import free_memory
+    from ..support.machine import free_memory
 
     return Kept(min(MOST_KEPT, free_memory() // 4))
 

@@ -12,21 +12,22 @@ import numpy as np
 from ..errors import VoxGraftError
 from ..imaging.structures import Labels
 from ..imaging.volume import Volume
-from ..inference.device import choose_device
 from ..inference.ensemble import predictor_of
 from ..inference.precision import fast_precision
 from ..inference.predictor import Applied
-from ..packages.body import KEY as BODY
 from ..packages.package import Package
-from ..packages.precision import failed, judge
+from ..packages.shortcuts import BODY, failed, joined, judge
 from ..preprocessing.modality import ShowsBody
 from ..scoring.case import measure_case
 from ..scoring.pair import Counts
+from ..support.machine import choose_device
 from .run import Run
 
 TRIED = 8
 """Held-out cases that are segmented both ways: the difference on one case says more than the spread between cases.
 Where none of them holds a structure, the first of the others that does is segmented too."""
+BOTH = "both"
+"""The body alone, in half precision: each may change little and the two together more."""
 
 Read = Callable[[str], tuple[Volume, Volume, Sequence[int]]]
 """Gives the scan of a case, its reference, and the channels that are missing."""
@@ -63,7 +64,7 @@ class Way:
             return None
 
     def verdict(self, word: str) -> dict[str, Any]:
-        """As `voxgraft.packages.precision` keeps it; empty where no case said anything."""
+        """As `voxgraft.packages.shortcuts` keeps it; empty where no case said anything."""
         if self.reason:
             return failed(self.reason)
         if not self.plain:
@@ -83,7 +84,8 @@ def try_shortcuts(run: Run, package: Package, labels: Labels, read: Read) -> dic
     """What is kept among the facts of a package: `precision`, verdicts on the numbers that this run's device has units
     for, and `body`, the verdict on searching the body alone.
 
-    What the workflow decides by itself is not tried, and has no verdict.
+    What the workflow decides by itself is not tried, and has no verdict. Where half precision is allowed, searching the
+    body alone must agree with the plain way in float32 and in half precision.
 
     Args:
         package: The finished model.
@@ -93,9 +95,10 @@ def try_shortcuts(run: Run, package: Package, labels: Labels, read: Read) -> dic
     options = run.workflow.inference
     numbers = fast_precision(choose_device(options.device)) if options.precision == "auto" else None
     names = run.split.validation
+    half = [] if numbers is None else [(BOTH, {"precision": numbers})]
     wanted = {} if numbers is None else {numbers: {"precision": numbers, "body": "off"}}
     if options.body == "auto" and isinstance(run.workflow.data.modality.build(), ShowsBody):
-        wanted[BODY] = {"precision": "32", "body": "on"}
+        wanted |= {word: {**how, "body": "on"} for word, how in ((BODY, {"precision": "32"}), *half)}
     if not wanted or not names:
         return {"precision": {}, BODY: {}}
 
@@ -118,7 +121,9 @@ def try_shortcuts(run: Run, package: Package, labels: Labels, read: Read) -> dic
         held = _either(held, holds)
         cases += 1
         able = [
-            way for word, way in ways.items() if not way.reason and (word != BODY or way.predictor.saves(scan, missing))
+            way
+            for word, way in ways.items()
+            if not way.reason and (word not in (BODY, BOTH) or way.predictor.saves(scan, missing))
         ]
         masks = [way.found(name, scan, missing) for way in able]
         if all(mask is None for mask in masks):
@@ -130,7 +135,11 @@ def try_shortcuts(run: Run, package: Package, labels: Labels, read: Read) -> dic
                 way.fast.append(measure_case(mask, reference, labels, []).counts)
                 way.held = _either(way.held, holds)
     verdicts = {word: verdict for word, way in ways.items() if (verdict := way.verdict(word))}
-    return {"precision": {word: one for word, one in verdicts.items() if word != BODY}, BODY: verdicts.get(BODY, {})}
+    body, both = (verdicts.pop(word, {}) for word in (BODY, BOTH))
+    if body and both and verdicts[str(numbers)]["agrees"]:
+        broken = next((one for one in (body, both) if "reason" in one), None)
+        body = broken or {**joined([body, both]), "cases": body["cases"], "dice": body["dice"]}
+    return {"precision": verdicts, BODY: body}
 
 
 def _either(one: Mapping[str, bool], other: Mapping[str, bool]) -> dict[str, bool]:

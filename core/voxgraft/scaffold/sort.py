@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from ..checks.problem import listed
 from ..checks.record import Look
 from ..datasets.cases import Case, Dataset
-from ..imaging.archives import unopened_problems
+from ..imaging.formats import unopened_problems
 from ..imaging.volume import ImageRef
 from ..support.texts import counted, stem
 

@@ -51,7 +51,7 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        from ..inference.device import choose_device
+        from ..support.machine import choose_device
 
         return cls(choose_device("auto").type, os.cpu_count() or 1)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from ..imaging.formats import ReaderSpec
-from ..imaging.read import choose_reader, scan, scan_files
+from ..imaging.formats import ReaderSpec, choose_reader
+from ..imaging.read import scan, scan_files
 from ..support.texts import composed
 
 if TYPE_CHECKING:

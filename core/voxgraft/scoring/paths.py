@@ -14,9 +14,8 @@ from pydantic_core import PydanticCustomError
 
 from ..components.choice import Selected, choose
 from ..errors import DataError, UsageError, VoxGraftError
-from ..imaging.palettes import check_alike
 from ..imaging.read import read
-from ..imaging.structures import Label, Labels
+from ..imaging.structures import Label, Labels, check_alike
 from ..imaging.volume import ImageRef
 from ..labels.masks import mark_ignored
 from ..support.progress import Progress

@@ -15,9 +15,9 @@ from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..batch.batch_view import BatchView
 from ..batch.entry import safe_name
 from ..batch.ledger import Row
+from ..batch.ledger_view import BatchView
 from ..batch.parts import is_batch
 from ..checks.guess import guess_dataset
 from ..errors import UsageError, VoxGraftError

@@ -76,7 +76,7 @@ class Leases(Generic[S]):
         self.sweep()
         with self._mutex:
             if len(self._leases) >= self.most:
-                raise Refused(503, f"all {self.most} places of this server are taken; try again in a while")
+                raise Refused(503, f"all {self.most} places of this server are taken; try again later")
             token, now = secrets.token_urlsafe(32), self.clock()
             self._leases[token] = Lease((make or self.make)(), now, now)
             return token

@@ -20,7 +20,7 @@ from ..imaging.read import as_in_training
 from ..imaging.volume import Array, Volume
 from ..packages.package import Package
 from ..support.files import atomic_write, read_json, write_json
-from ..support.memory import free_memory, gigabytes
+from ..support.machine import free_memory, gigabytes
 from .refused import Refused, plainly
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class Models:
             return kept
         with self._mutex:
             if self._waiting >= MOST_WAITING:
-                raise Refused(503, f"{MOST_WAITING} scans wait for the model already; try again in a while")
+                raise Refused(503, f"{MOST_WAITING} scans are already waiting for the model; try again later")
             self._waiting += 1
         future = self._worker.submit(self._predict, model, volume, key)
         future.add_done_callback(self._one_less)
@@ -173,7 +173,7 @@ class Models:
             return future.result(seconds)
         except TimeoutError:
             raise Refused(
-                409, f"the model is still at work, {self._waiting} scans are in its queue; try again in a while"
+                409, f"the model is still busy, {self._waiting} scans are in its queue; try again in a while"
             ) from None
         except VoxGraftError as error:
             raise Refused(400, plainly(error)) from error

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..imaging.structures import Box, union
 from ..imaging.volume import Volume
-from ..support.memory import free_memory
+from ..support.machine import free_memory
 from .engine import Scan, Work
 from .frames import pack, unpack
 from .leases import Leases

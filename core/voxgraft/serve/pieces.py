@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..correction.change import Change
+from ..correction.change import Change, State
 from ..correction.journal import Journal
-from ..correction.state import State
 from ..imaging.structures import Box
 from ..support.files import remove, write_json
 

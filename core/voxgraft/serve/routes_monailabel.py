@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..imaging.write import write
 from .answers import Answer, file_of
-from .forms import LONGEST_FIELD, Form, form_of
 from .monailabel import NOT_TRAINED, Service
 from .refused import Refused
-from .uploads import ending
+from .uploads import LONGEST_FIELD, Form, ending, form_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request

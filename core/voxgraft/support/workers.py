@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from threading import Thread
 from typing import TypeVar
 
-from .memory import free_memory
+from .machine import free_memory
 from .progress import Progress
 
 

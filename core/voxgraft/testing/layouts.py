@@ -92,9 +92,9 @@ CHECKS = {
     "layout": [
         ConformanceCheck("reading twice gives the same cases", _the_same_cases_each_time),
         ConformanceCheck("every case has a patient, and files that are there", _every_case_is_one),
-        ConformanceCheck("the names of cases and patients tell no place of this machine", _names_tell_no_place),
+        ConformanceCheck("the names of cases and patients contain no path of this machine", _names_tell_no_place),
         ConformanceCheck("reading changes nothing", _reading_changes_nothing),
-        ConformanceCheck("a missing or empty folder is one sentence", _what_is_not_there_is_a_sentence),
+        ConformanceCheck("a missing or empty folder gives a plain message", _what_is_not_there_is_a_sentence),
         ConformanceCheck("it takes no folder for its own that is not, and its guess fits its options", _a_guess_fits),
     ]
 }

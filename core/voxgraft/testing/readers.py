@@ -281,11 +281,11 @@ CHECKS = {
         ConformanceCheck(
             "every voxel is at its place in the patient, in 48 orientations and oblique", _every_voxel_is_at_its_place
         ),
-        ConformanceCheck("the header says what is read", _the_header_says_what_is_read),
-        ConformanceCheck("reading changes nothing, and gives the same twice", _reading_changes_nothing),
-        ConformanceCheck("any path will do: spaces, other scripts, relative", _any_path_will_do),
-        ConformanceCheck("threads do not disturb each other", _threads_do_not_disturb_each_other),
-        ConformanceCheck("a cut file is refused, or reads as the whole one", _cut_files_are_refused),
+        ConformanceCheck("the header describes what is read", _the_header_says_what_is_read),
+        ConformanceCheck("reading changes nothing, and gives the same result twice", _reading_changes_nothing),
+        ConformanceCheck("any path works: with spaces, other scripts, relative", _any_path_will_do),
+        ConformanceCheck("several threads can read at once", _threads_do_not_disturb_each_other),
+        ConformanceCheck("a truncated file is refused, or reads as the whole one", _cut_files_are_refused),
         ConformanceCheck("a damaged file is refused in a sentence or read, never a crash", _damage_is_no_crash),
         ConformanceCheck("a file of another kind is refused in a sentence", _other_files_are_no_crash),
     ]

@@ -114,8 +114,8 @@ def _package(folder: Path) -> Package:
 CHECKS = {
     "store": [
         ConformanceCheck("what was kept is fetched, whole and each time", _what_was_kept_is_fetched),
-        ConformanceCheck("a damaged package is refused in a sentence", _a_damaged_package_is_refused),
-        ConformanceCheck("a reference to nothing is refused in a sentence", _what_is_not_there_is_a_sentence),
+        ConformanceCheck("a damaged package is refused with a plain message", _a_damaged_package_is_refused),
+        ConformanceCheck("a reference to nothing is refused with a plain message", _what_is_not_there_is_a_sentence),
         ConformanceCheck("no other store answers to its schemes", _its_schemes_are_its_own),
     ]
 }

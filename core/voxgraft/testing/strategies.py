@@ -15,17 +15,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..components.choice import Options, Selected
+from ..components.choice import Options, Selected, StrategyOptions
 from ..errors import VoxGraftError
 from ..networks.modules import DecoderModule, EncoderModule
 from ..networks.network import SegmentationNetwork
 from ..preprocessing.plan import Plan
-from ..training.batches import Batches, Unlabelled
-from ..training.fixed_patches import FixedCrops
+from ..training.batches import Batches, FixedCrops, Unlabelled
 from ..training.loop import Job, fit
 from ..training.loss import LossSpec
 from ..training.setup import table
-from ..transfer.options import StrategyOptions
 from ..transfer.stack import Stack
 from ..transfer.strategy import Context
 from ..workflow.sections import Training
@@ -242,7 +240,7 @@ def _cross_entropy(logits: Tensor, target: Tensor, counted: Tensor | None = None
 
 CHECKS = {
     "strategy": [
-        ConformanceCheck("a killed training ends as one that was not", _a_killed_training_ends_as_one_that_was_not),
+        ConformanceCheck("a killed training ends like one that was not", _a_killed_training_ends_as_one_that_was_not),
         ConformanceCheck("every parameter keeps its row", _every_parameter_keeps_its_row),
         ConformanceCheck("what its rows do not train stays as it is", _what_is_not_trained_stays),
         ConformanceCheck("what is kept shows no trace of it", _what_is_kept_shows_no_trace),

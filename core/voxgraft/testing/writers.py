@@ -173,7 +173,7 @@ CHECKS = {
         ConformanceCheck("an empty mask is a result with a file of its own", _nothing_found_is_a_result),
         ConformanceCheck("label values are kept or refused, never changed", _values_are_kept_or_refused),
         ConformanceCheck("a file is replaced whole or not at all", _it_replaces_whole_or_not_at_all),
-        ConformanceCheck("writing leaves the volume alone", _it_leaves_the_volume_alone),
-        ConformanceCheck("any memory order and byte order will do", _any_memory_order_will_do),
+        ConformanceCheck("writing does not change the volume", _it_leaves_the_volume_alone),
+        ConformanceCheck("any memory order and byte order works", _any_memory_order_will_do),
     ]
 }

@@ -15,10 +15,9 @@ from typing import Any
 
 import torch
 
-from ..inference.device import precision_of
 from ..networks.network import SegmentationNetwork
 from ..preprocessing.plan import Plan
-from ..support.memory import has_bf16
+from ..support.machine import has_bf16, precision_of
 from ..support.torch_dims import CHANNELS_LAST, channels_last
 from ..workflow.sections import Training
 from .checkpoint import load_checkpoint

@@ -17,10 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError, TrainingError
-from ..inference.device import choose_device, device_count
 from ..networks.network import SegmentationNetwork
 from ..preprocessing.plan import Plan
-from ..support.memory import free_memory, gigabytes
+from ..support.machine import choose_device, device_count, free_memory, gigabytes
 from .batches import MARGIN
 
 COPIES = 5

@@ -17,7 +17,6 @@ from lightning_fabric.plugins.environments import LightningEnvironment
 
 from ..errors import TrainingError, UsageError
 from ..inference.array import segment_array
-from ..inference.device import choose_device, device_count, precision_of
 from ..networks.network import SegmentationNetwork
 from ..networks.weights import LoadReport
 from ..packages.references import Resolver
@@ -27,14 +26,14 @@ from ..preprocessing.prepare import Prepared, load_prepared
 from ..scoring.pair import Counts
 from ..scoring.scores import mean_of
 from ..support.files import write_json
+from ..support.machine import choose_device, device_count, precision_of
 from ..support.workers import end_with_parent
 from ..transfer.stack import Stack
 from ..transfer.strategy import Row
 from ..workflow.sections import Training
 from ..workflow.workflow import Workflow, from_document
 from .arithmetic import Arithmetic, arithmetic_of, choose_arithmetic
-from .batches import Batches, Unlabelled
-from .fixed_patches import FixedCrops
+from .batches import Batches, FixedCrops, Unlabelled
 from .loop import Job, State, fit
 from .setup import TrainingSetup, set_up
 from .team import Team, send, team_of

@@ -30,7 +30,7 @@ class Stack:
         kept = [strategy for strategy in self.strategies if strategy.replaces_network]
         if len(kept) > 1:
             raise TrainingError(
-                f"transfer: {' and '.join(map(title, kept))} each keep another network; keep one of them"
+                f"transfer: {' and '.join(map(title, kept))} each keep a second network; leave one of them out"
             )
         for strategy, other in permutations(self.strategies, 2):
             if reason := strategy.conflict(other):

@@ -38,7 +38,10 @@ class Callers:
 
     def origin_fits(self, origin: str, host: str) -> bool:
         """Whether a request comes from a page of this server."""
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:  # such as a bracket that is not closed
+            return False
         return parts.netloc.lower() == host.lower() and parts.scheme in ("http", "https")
 
     def reader_of_token(self, token: str) -> str | None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..components.choice import Selected
+from ..components.choice import Selected, StrategyOptions
 from ..datasets.companions import Roles
 from ..errors import TrainingError
 from ..networks.sources import Models
 from ..preprocessing.modality import ModalitySpec
-from ..transfer.options import StrategyOptions
 from ..transfer.spec import StrategySpec
 from .workflow import Workflow
 

@@ -140,7 +140,7 @@ class Optimiser(Options):
 
 
 class Schedule(Options):
-    """How the learning rate changes while training goes on."""
+    """How the learning rate changes during training."""
 
     use: Literal["cosine", "poly", "step", "exponential", "constant"] = "poly"
     warmup: Annotated[float, Ge(0), Lt(1)] = 0.05

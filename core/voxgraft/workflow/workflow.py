@@ -10,11 +10,10 @@ from annotated_types import MaxLen, MinLen
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from ..components.catalogue import Catalogue
-from ..components.choice import ComponentField, Options, Selected, TrackingOptions
+from ..components.choice import ComponentField, Options, Selected, StrategyOptions, TrackingOptions
 from ..datasets.options import Data
 from ..errors import UsageError, WorkflowError
 from ..networks.encoder_decoder import EncoderSpec
-from ..transfer.options import StrategyOptions
 from .choices import one_for_each_value
 from .sections import Budget, Evaluation, Guard, Inference, Model, Registry, Review, Training
 from .yaml import Lines, Loc, load, parse

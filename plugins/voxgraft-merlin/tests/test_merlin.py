@@ -187,7 +187,7 @@ def test_the_plan_follows_the_weights_and_a_workflow_that_does_not_is_told(tmp_p
     plan = vg.run(tmp_path / "ct.yaml", out=tmp_path / "run").plan
     assert plan.spacing == (1.5, 1.5, 3.0) and plan.normalisation == ({"low": -1000.0, "high": 1000.0},)
     assert checked(tmp_path, modality="ct", spacing="[1, 1, 3]") == [
-        "the weights of 'merlin' saw images as the modality 'merlin-ct' gives them, not 'ct'",
-        "the weights of 'merlin' saw 1.5x1.5x3 mm, data.spacing is 1x1x3",
+        "the weights of 'merlin' were pretrained on images of modality 'merlin-ct', not 'ct'",
+        "the weights of 'merlin' were pretrained at 1.5x1.5x3 mm, data.spacing is 1x1x3",
     ]
     assert checked(tmp_path, modality="ct", spacing="[1, 1, 3]", weights="none") == []

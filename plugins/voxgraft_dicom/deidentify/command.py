@@ -83,9 +83,9 @@ def deidentify(
 ) -> None:
     """De-identify the DICOM files of SOURCE into the new folder TARGET, by the PS3.15 basic profile.
 
-    With the same --key the same patient, study and image have the same new names in every call. Files whose pixels or
-    texts may name the patient are not written. Exit code 3: some files failed, or still named the patient after all
-    and were not written either. A second call does only what is missing.
+    With the same --key, a patient, study or image gets the same new name in every call. Files whose pixels or texts
+    may name the patient are not written. A second call does only what is missing. Exit code 3: some files failed, or
+    still named the patient and were not written.
     """
     import json
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from voxgraft.plugin import DataError, UsageError, remove, write_json
+from voxgraft.plugin import DataError, UsageError, remove, source_hash, write_json
 
 from . import rules
 from .file import Outcome, Settings
@@ -107,13 +107,20 @@ class Report:
             before = json.loads(path.read_text(encoding="utf-8"))
             files = {str(one["id"]): dict(one) for one in before["files"]}
             notes = [str(note) for note in before.get("notes", ())]
-            same = before["key"] == head["key"], before["options"] == head["options"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            same = before["key"] == head["key"], before["options"] == head["options"], before["code"] == head["code"]
+            renamed = before["pseudonyms"].items() - head["pseudonyms"].items()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path}: is not a report of voxgraft deidentify; choose an empty folder") from error
         if not same[0]:
             raise UsageError(f"{target}: holds results made with another key; give that one, or choose an empty folder")
         if not same[1]:
             raise UsageError(f"{target}: holds results made with other options; choose an empty folder")
+        if not same[2]:  # other code may clean more, or hold back what is written here
+            made = before.get("voxgraft")
+            raise UsageError(f"{target}: holds results made by other code (VoxGraft {made}); choose an empty folder")
+        if renamed:
+            text = "in which a patient has another pseudonym or none; give that one, or choose an empty folder"
+            raise UsageError(f"{target}: holds results made with another table of pseudonyms, {text}")
         return cls(target, head, files | _journal(target), notes)
 
     def done(self, mark: str) -> Outcome | None:
@@ -165,6 +172,8 @@ def _head(settings: Settings) -> dict[str, Any]:
         "codes": [{"value": value, "meaning": meaning} for value, meaning in codes],
         "options": settings.options.document(),
         "key": settings.key.mark("check"),
+        "code": source_hash("voxgraft_dicom")[:16],
+        "pseudonyms": {settings.key.mark("patient", patient): name for patient, name in settings.pseudonyms.items()},
     }
 
 

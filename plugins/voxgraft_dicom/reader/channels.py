@@ -174,7 +174,7 @@ def differing(positions: Sequence[Sequence[Frame]]) -> str:
     why = (
         f"which differ in {', '.join(attributes[:4])}, but these do not tell them apart" if attributes else "all alike"
     )
-    return f", {why}; export each as a series of its own"
+    return f", {why}; export each as a separate series"
 
 
 def _exactly(positions: Sequence[Sequence[Frame]], names: Key) -> Parted | None:

@@ -218,11 +218,11 @@ def _leaning(positions: Array, normal: Array) -> tuple[Problem, ...]:
         text = f"its slice {int(aside.argmax()) + 1} is shifted {aside.max():.1f} mm sideways against the first"
         return (Problem("shifted-slice", text),)
     angle = float(np.degrees(np.arctan2(aside[-1], heights[-1])))
-    text = f"its gantry was tilted: the slices lean {angle:.1f} degrees, {aside[-1]:.1f} mm from first to last"
+    text = f"its gantry was tilted: the slices lean by {angle:.1f} degrees, {aside[-1]:.1f} mm from first to last"
     even = np.abs(runs - np.arange(len(runs))[:, None] / (len(runs) - 1) * runs[-1]).max()
     if len(runs) < FEWEST_LEANING or angle > MOST_LEANING or even > LEANING_MM:
         return (Problem("gantry-tilt", f"{text}, and not by the same shift from each slice to the next"),)
-    text += "; the grid leans as they do, and distances are measured as if it did not"
+    text += "; the grid is sheared in the same way, and distances are computed as if it were not"
     return (Problem("gantry-tilt", text, "warning"),)
 
 

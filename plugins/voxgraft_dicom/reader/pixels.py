@@ -97,7 +97,7 @@ def pixel_problems(frames: Sequence[Frame]) -> tuple[Problem, ...]:
             return (Problem("bad-rescale", f"{lacking} of its {len(frames)} slices lack the {name} of the others"),)
     problems = []
     if assumed := sorted({name for header in headers for name in _not_said(header)}):
-        text = f"its header does not give, or not in known words: {', '.join(assumed)}; the usual is assumed"
+        text = f"its header lacks or misspells {', '.join(assumed)}; the usual value is assumed"
         problems.append(Problem("assumed", text, "warning"))
     if len(bits := {header.text("BitsStored") for header in headers}) > 1:
         text = f"its slices use different numbers of bits ({_listed(bits)}); each is read by its own"

@@ -275,7 +275,7 @@ def of_people(headers: Sequence[Header]) -> list[Series]:
     elif min(counts) < FEWEST and any(header.text("ImagePositionPatient") for header in headers):
         problem = Problem("mixed-patient", f"{what}: too few of one are here to be an image; correct their headers")
     else:
-        text = f"{what}: they are of several patients or studies, and were taken for images of their own"
+        text = f"{what}: they belong to several patients or studies, and were read as separate images"
         problem = Problem("shared-uid", text, "warning")
     if problem.severity == "error":
         return [Series(headers, "", (problem,))]

@@ -66,7 +66,7 @@ def volumes(frames: Sequence[Frame], problems: Problems, options: DicomOptions) 
     except Uneven as error:
         return [refused(headers_of(frames), (*problems, error.problem), frames)]
     if len(parts) > 1:
-        text = f"its series holds {len(parts)} volumes, each whole by itself, which are images of their own"
+        text = f"its series holds {len(parts)} complete volumes, which were read as separate images"
         problems = (*problems, Problem("split-series", text, "repair"))
     return [volume(part.stack, problems, part.name, options) for part in parts]
 
@@ -225,7 +225,7 @@ def _directions(groups: Groups) -> Problem:
 
 def _frames_of_reference(groups: Groups) -> Problem:
     parts = [str(len(group)) for group in groups]
-    text = f"its slices lie in {len(groups)} frames of reference ({', '.join(parts[:6])}), between which none moves"
+    text = f"its slices lie in {len(groups)} frames of reference ({', '.join(parts[:6])}), which cannot be related"
     return Problem("mixed-frame", text)
 
 

@@ -180,7 +180,7 @@ def _ratio(part: float, whole: float) -> float:
 
 
 class LesionMetric:
-    """Precision, recall or F1 over lesions; the rules of matching are in `voxgraft.scoring.lesions`.
+    """Precision, recall or F1 over lesions; the rules of matching are in `voxgraft.scoring.pair`.
 
     F1 is the harmonic mean of precision and recall, 0 where only one of the masks holds lesions.
     """

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from ...batch.ledger import Row
-from ...correction.change import Change
+from ...correction.change import Change, State
 from ...correction.locks import broken, changes, keep
-from ...correction.state import State
 from ...imaging.structures import Labels
 from ...imaging.volume import Volume
 from ...imaging.write import write

@@ -13,8 +13,8 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import TYPE_CHECKING
 
-from ...batch.batch_view import BatchView
 from ...batch.ledger import Row
+from ...batch.ledger_view import BatchView
 from ...batch.outputs import PREVIEW
 from ...errors import VoxGraftError
 from ...imaging.read import as_in_training

@@ -200,5 +200,5 @@ def _verdict(seen: Seen, saw: SavedMask | None, structure: str, verdict: str) ->
     value = str(seen.row.structures[structure]["value"]) if structure else ""
     touched = bool(changed.get(value)) if structure else any(changed.values())
     if verdict == CORRECTED and not touched and seen.role != ADJUDICATOR:
-        raise Refused("nothing of it was changed: accept it, or save a correction first")
+        raise Refused("the structure was not changed: accept it, or save a correction first")
     return CORRECTED if touched else ACCEPTED

@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...correction.change import State
 from ...correction.journal import Journal
-from ...correction.state import State
 from ...errors import DataError
 from ...imaging.volume import Array
 from ...support.files import sha256
-from ...support.memory import free_memory
+from ...support.machine import free_memory
 from .errors import Conflict
 from .masks import Mask, parsed
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...batch.batch_view import BatchView
 from ...batch.entry import REVIEW
 from ...batch.ledger import Row
+from ...batch.ledger_view import BatchView
 from ..state.audit import AUDIT, Read, read_log
 from ..state.folder import Folder, check_out
 from ..state.records import REOPENED, Decision

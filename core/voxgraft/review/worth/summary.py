@@ -281,7 +281,7 @@ def text_of_export(exported: Exported, objects: Objects) -> str:
     if exported.unchanged:
         lines[0] += " (unchanged)"
     if not exported.cases:
-        lines = ["nothing to export: of no scan every structure is accepted or corrected"]
+        lines = ["nothing to export: no scan has all of its structures accepted or corrected"]
     for what, rows in (("left out", exported.left_out), ("failed", exported.failed), ("no DICOM", objects.failed)):
         lines += [f"{what}: {case}: {legible(reason)}" for case, reason in list(rows.items())[:MOST]]
         if len(rows) > MOST:

@@ -22,10 +22,9 @@ from ...imaging.write import write
 from ...inference.array import See
 from ...inference.ensemble import predictor_of
 from ...inference.predictor import Prediction
-from ...packages.body import said_around
 from ...packages.model_card import model_card
 from ...packages.package import amend_package, read_package
-from ...packages.precision import said
+from ...packages.shortcuts import said, said_around
 from ...preprocessing.fingerprint import read_label
 from ...preprocessing.plan import Plan
 from ...reports.drawing import Picture

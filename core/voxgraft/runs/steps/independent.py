@@ -14,6 +14,7 @@ _LEARNS = "used in training, by the step train"
 _MODEL = "used with the finished model"
 _SCORES = "used by the step evaluate"
 _PACKAGE = "acts through the model, which is compared"
+_PLAN = "acts through the plan, which is compared"
 _FOUND = "what the layout found, with the content of the files, is compared"
 
 _ELSEWHERE: Reasons = {
@@ -33,24 +34,14 @@ _PLACES: Reasons = {
     "dataset.notes": "notes are messages for people",
     "dataset.problems": "problems are messages for people",
 }
-_LEARNING: Reasons = {
-    f"training.{name}": _LEARNS
-    for name in (
-        "budget",
-        "precision",
-        "loss",
-        "optimiser",
-        "schedule",
-        "ema",
-        "clip",
-        "augment",
-        "foreground",
-        "validate_every",
-        "validation_cases",
-        "patience",
-        "seed",
-    )
-}
+_LEARNING: Reasons = dict.fromkeys(
+    (
+        *("training.budget", "training.precision", "training.loss", "training.optimiser", "training.schedule"),
+        *("training.ema", "training.clip", "training.augment", "training.foreground", "training.validate_every"),
+        *("training.validation_cases", "training.patience", "training.seed"),
+    ),
+    "used in training, by the step train",
+)
 
 CHECK: Reasons = {
     **_ELSEWHERE,
@@ -69,19 +60,16 @@ PLAN: Reasons = {
     "guard": "used by the step guard",
     "evaluation": _SCORES,
     "inference": _MODEL,
-    "model.encoder": _LEARNS,
-    "model.decoder": _LEARNS,
-    "model.start": _LEARNS,
-    "model.deep_supervision": _LEARNS,
+    **dict.fromkeys(("model.encoder", "model.decoder", "model.start", "model.deep_supervision"), _LEARNS),
     "transfer": "what strategies need, and whether labels are looked at, is compared; the rest is used in training",
     "data.modality.augmentation": "images are augmented while training",
     "case.facts": "facts are for tables of subgroups",
 }
 PREPARE: Reasons = {
     **{name: reason for name, reason in PLAN.items() if name != "data.cache"},
-    "training.batch": "acts through the plan, which is compared",
-    "training.patch": "acts through the plan, which is compared",
-    "training.device": "acts through the plan, which is compared",
+    **dict.fromkeys(
+        ("training.batch", "training.patch", "training.device"), "acts through the plan, which is compared"
+    ),
 }
 TRAIN: Reasons = {
     **_WRITES,
@@ -93,42 +81,27 @@ TRAIN: Reasons = {
     "inference.device": _MODEL,
     "case.facts": "facts are for tables of subgroups",
 }
-LABELS_OF_PACKAGE: Reasons = {
-    "name": "it stands in the package; the network does not learn from it",
-    "registry": "it stands in the package; the network does not learn from it",
-    "review": "it stands in the package; the network does not learn from it",
-    "inference.mirror": "it stands in the package; the network does not learn from it",
-    "inference.batch": "it stands in the package; the network does not learn from it",
-    "inference.skip_empty": "it stands in the package; the network does not learn from it",
-    "inference.precision": "it stands in the package; the network does not learn from it",
-    "inference.body": "it stands in the package; the network does not learn from it",
-}
+LABELS_OF_PACKAGE: Reasons = dict.fromkeys(
+    (
+        *("name", "registry", "review", "inference.mirror", "inference.batch", "inference.skip_empty"),
+        *("inference.precision", "inference.body"),
+    ),
+    "it stands in the package; the network does not learn from it",
+)
 """What makes a package be written again with the network that was trained."""
 
 EVALUATE: Reasons = {
     **_ELSEWHERE,
     **_PLACES,
     "guard": "used by the step guard",
-    "model": _PACKAGE,
-    "transfer": _PACKAGE,
-    "training": _PACKAGE,
+    **dict.fromkeys(("model", "transfer", "training"), _PACKAGE),
 }
 GUARD: Reasons = {**_ELSEWHERE, **_PLACES}
 REGISTER: Reasons = {
     **{name: reason for name, reason in _ELSEWHERE.items() if name not in ("tracking", "registry")},
-    "data": _PACKAGE,
-    "case": _PACKAGE,
-    "dataset": _PACKAGE,
-    "reader": _PACKAGE,
-    "roles": _PACKAGE,
-    "writer": _PACKAGE,
-    "model": _PACKAGE,
-    "transfer": _PACKAGE,
-    "training": _PACKAGE,
-    "inference": _PACKAGE,
+    **dict.fromkeys(("data", "case", "dataset", "reader", "roles", "writer"), _PACKAGE),
+    **dict.fromkeys(("model", "transfer", "training", "inference", "before.plan", "before.prepare"), _PACKAGE),
     "guard": "acts through the verdict, which is compared",
-    "before.plan": _PACKAGE,
-    "before.prepare": _PACKAGE,
 }
 
 _STANDS = "is part of the plan, or of how a mask is read, which are compared"
@@ -146,7 +119,7 @@ ARRAYS: Reasons = {
     "data.spacing": _STANDS,
     "data.interpolation": _STANDS,
     "data.cache": "arrays are the same wherever they are kept",
-    "model": "acts through the plan, which is compared",
+    "model": _PLAN,
 }
 """What cannot matter to the prepared arrays of one case, besides other cases."""
 

@@ -16,10 +16,10 @@ from ...datasets.labelling import network_labels
 from ...datasets.split import draw
 from ...errors import DataError
 from ...imaging.structures import Label, Labels
-from ...inference.device import device_kind
 from ...preprocessing.fingerprint import measure, summarise
 from ...preprocessing.plan import Plan
 from ...preprocessing.planning import derive_plan
+from ...support.machine import device_kind
 from ...support.texts import counted
 from ...support.workers import in_threads
 from ...workflow.requirements import roles_of
@@ -79,7 +79,7 @@ class PlanStep:
         run.write("split.json", split.document())
         if is_traced(dataset):
             write_trace(run.folder / TRACE, dataset, split)
-            run.progress.say(f"plan: {run.folder / TRACE} says where each case lies; it is for you alone to read")
+            run.progress.say(f"plan: {run.folder / TRACE} lists the path of each case; only you can read it")
         run.write("plan.json", plan.model_dump(mode="json"))
         size = "x".join(map(str, plan.patch))
         remark = f"{len(split.unlabelled)} without labels, " if split.unlabelled else ""
