@@ -3,7 +3,9 @@
     python benchmarks/offline_bundle.py --folder /tmp/offline --write benchmarks/results/offline_bundle.json
 
 The bundle is made by `docs/offline/bundle.sh` from this clone. All that follows runs by `unshare --net`, with an empty
-home: that nothing answers there is tried first. TORCH may name a wheel of the CPU build, as that script says.
+home and nothing but loopback: that nothing answers there is tried first. `review` is asked for its page, each structure
+accepted as a reader would, and what was accepted exported. TORCH may name a wheel of the CPU build, as that script
+says.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
@@ -20,6 +23,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from told_commands import answer_and_stop  # noqa: E402
+
 SCRIPT = ROOT / "docs" / "offline" / "bundle.sh"
 NO_NETWORK = """\
 import socket, sys
@@ -30,63 +37,87 @@ except OSError as error:
 else:
     sys.exit("there is a network")
 """
+BUDGET = "20 steps"
 JOB = (
     ("doctor",),
     ("demo", "--data", "data"),
     ("new", "data/labelled", "--out", "heads.yaml"),
-    ("run", "heads.yaml", "--set", "training.budget=4 steps"),
+    ("check", "heads.yaml"),
+    ("run", "heads.yaml", "--set", f"training.budget={BUDGET}"),
     ("models", "show", "heads/1"),
     ("segment", "models:/heads/1", "data/dicom", "--out", "batch"),
+    ("review", "batch", "--reader", "anna", "--port", "0"),
+    ("review", "batch", "--summary"),
+    ("review", "batch", "--export", "reviewed"),
+    ("evaluate", "batch/02_axial_T1/mask.nii.gz", "data/truth/DEMO-011.nii.gz", "--metrics", "dice"),
+    ("models", "export", "heads/1", "heads.voxgraft.zip"),
 )
-"""What is asked of VoxGraft: a short training on the demo's scans, and a batch by the model of its registry."""
+"""What is asked of VoxGraft: a short training on the demo's scans, a batch by the model of its registry, its review."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--folder", type=Path, required=True, help="A folder that is not there yet; deleted at the end."
-    )
+    parser.add_argument("--folder", type=Path, required=True, help="A folder that is not there yet.")
     parser.add_argument("--extras", default="demo,review,serve")
     parser.add_argument("--write", type=Path)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     folder = asked.folder.absolute()
-    (folder / "home").mkdir(parents=True)
-    (folder / "work").mkdir()
+    if asked.inside:
+        whole_job(folder)
+        return
+    for name in ("home", "work"):
+        (folder / name).mkdir(parents=True)
     machine = {"system": platform.system(), "processor": platform.machine(), "python": platform.python_version()}
-    bundle, bin_ = folder / "bundle", folder / "installed" / "bin"
-    rows = [done(["bash", str(SCRIPT), str(bundle), asked.extras], folder)]
     found: dict[str, Any] = {"machine": machine, "extras": asked.extras, "cores": os.cpu_count()}
+    bundle = folder / "bundle"
+    rows = [done(["bash", str(SCRIPT), str(bundle), asked.extras], folder, dict(os.environ))]
     found["wheels"] = len(list(bundle.glob("wheels/*.whl")))
     found["megabytes"] = megabytes(bundle)
-    outside = ["env", "-i", f"HOME={folder / 'home'}", "PATH=/usr/bin:/bin:/usr/sbin:/sbin", "NO_COLOR=1"]
-    alone = ["unshare", "--net", *outside, f"PYTHON={sys.executable}"]
-    rows.append(done([*alone, sys.executable, "-c", NO_NETWORK], folder))
-    rows.append(done([*alone, "bash", str(bundle / "install.sh"), str(bin_.parent)], folder))
-    found["installed_megabytes"] = megabytes(bin_.parent)
-    rows += [done([*alone, str(bin_ / "voxgraft"), *words], folder / "work") for words in JOB]
+    again = [sys.executable, __file__, "--inside", "--folder", str(folder)]
+    alone = 'if command -v ip > /dev/null; then ip link set lo up; fi; exec "$@"'
+    subprocess.run(["unshare", "--net", "sh", "-c", alone, "sh", *again], check=True)
+    found["installed_megabytes"] = megabytes(folder / "installed")
     found["masks"] = len(list((folder / "work" / "batch").glob("*/mask.nii.gz")))
-    found["steps"] = [{**row, "command": row["command"].replace(f"{folder}/", "")} for row in rows]
+    found["reviewed"] = len((folder / "work" / "reviewed" / "cases.csv").read_text().splitlines()) - 1
+    found["steps"] = rows + json.loads((folder / "rows.json").read_text())
     shutil.rmtree(folder)
     if asked.write is not None:
         asked.write.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
 
 
-def done(call: list[str], place: Path) -> dict[str, Any]:
-    """Run something that must succeed; how long it took.
+def whole_job(folder: Path) -> None:
+    """All that happens without a network; the figures lie in the folder."""
+    bin_ = folder / "installed" / "bin"
+    place = {"HOME": str(folder / "home"), "PATH": f"{bin_}:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8"}
+    environment = {**place, "NO_COLOR": "1", "PYTHON": sys.executable}
+    rows = [done([sys.executable, "-c", NO_NETWORK], folder, environment)]
+    rows.append(done(["bash", str(folder / "bundle" / "install.sh"), str(bin_.parent)], folder, environment))
+    rows += [done(["voxgraft", *words], folder / "work", environment) for words in JOB]
+    short = [{**row, "command": row["command"].replace(f"{folder}/", ""), "network": False} for row in rows]
+    (folder / "rows.json").write_text(json.dumps(short))
+
+
+def done(call: list[str], place: Path, environment: dict[str, str]) -> dict[str, Any]:
+    """Run something that must succeed; how long it took, and its seconds of CPU.
 
     Raises:
         SystemExit: It failed.
     """
-    shown = call[call.index(f"PYTHON={sys.executable}") + 1 :] if "unshare" in call else call
-    command = " ".join(shown).replace(f"{ROOT}/", "").replace(sys.executable, "python").replace(NO_NETWORK, "...")
+    command = " ".join(call).replace(f"{ROOT}/", "").replace(sys.executable, "python").replace(NO_NETWORK, "...")
     print(f"... {command}", flush=True)
-    begun = time.monotonic()
-    answer = subprocess.run(call, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    print(answer.stdout[-1500:], flush=True)
-    if answer.returncode:
-        raise SystemExit(f"{command}: exit code {answer.returncode}")
-    return {"command": command, "network": "unshare" not in call, "seconds": round(time.monotonic() - begun, 1)}
+    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    if call[:2] == ["voxgraft", "review"] and "--port" in call:
+        answer_and_stop(call, place, environment)
+    else:
+        answer = subprocess.run(call, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        print(answer.stdout.decode()[-1500:], flush=True)
+        if answer.returncode:
+            raise SystemExit(f"{command}: exit code {answer.returncode}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"command": command, "seconds": round(time.monotonic() - begun, 1), "cpu": round(cpu, 1)}
 
 
 def megabytes(folder: Path) -> int:

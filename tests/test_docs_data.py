@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from fnmatch import fnmatch
 from pathlib import Path
@@ -60,3 +61,14 @@ def test_public_data_sets_are_named_for_every_workflow_that_is_shipped() -> None
     named = re.findall(r"`([a-z0-9_*]+)`", PUBLIC)
     missing = [name for name in shipped() if not any(fnmatch(name, pattern) for pattern in named)]
     assert missing == []
+
+
+def test_the_seconds_of_new_are_those_of_the_benchmark() -> None:
+    results = Path(__file__).parents[1] / "benchmarks" / "results" / "new_folders.json"
+    found = json.loads(results.read_text())
+    text = " ".join(PAGE.split())
+    seconds = [row["new"]["cpu_seconds"] for row in found["sizes"].values()]
+    assert "takes {} s of processor time for pairs, {} s for images alone and {} s".format(*seconds) in text
+    assert f"up to {max(row['new']['megabytes'] for row in found['sizes'].values())} MB" in text
+    assert f"tries {len(found['hostile'])} folders" in text
+    assert not any(row["faults"] for group in ("sizes", "hostile", "large") for row in found[group].values())

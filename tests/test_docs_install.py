@@ -101,6 +101,15 @@ def test_an_engine_is_sent_what_the_container_takes_and_no_more() -> None:
     assert "*" in lines
 
 
+def test_the_bundle_was_used_to_its_end() -> None:
+    found = json.loads((ROOT / "benchmarks" / "results" / "offline_bundle.json").read_text())
+    done = " ".join(row["command"] for row in found["steps"] if not row.get("network", True))
+    text = (DOCS / "howto" / "offline.md").read_text()
+    assert f"{found['wheels']}\nwheels, {found['megabytes']} MB" in text
+    assert all(f"voxgraft {word}" in done for word in ("run", "segment", "review", "evaluate", "models export"))
+    assert found["masks"] and found["reviewed"]
+
+
 def test_the_container_is_built_from_what_is_there() -> None:
     text = (DOCS / "containers" / "Dockerfile").read_text()
     copied = [word for line in re.findall(r"^COPY (?!--)(.+) \S+$", text, re.M) for word in line.split()]

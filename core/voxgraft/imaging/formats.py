@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .structures import Labels
     from .volume import Item, Problem, Volume
 
+SYSTEM = ("lost+found",)
+"""Folders of a file system's own, which nobody but root may open."""
 _UID = re.compile(r"\d+(?:\.\d+){3,}")
 _SIGNS = {
     "a date": re.compile(
@@ -311,7 +313,7 @@ def is_archive(file: Path) -> bool:
 
 
 def unopened_problems(paths: Sequence[Path]) -> tuple[Problem, ...]:
-    """What to say of archives and of folders that may not be opened; nothing where there are none."""
+    """What to say of archives and of folders that cannot be opened; nothing where there are none."""
     from .volume import Problem
 
     archives = [path for path in paths if is_archive(path)]
