@@ -68,7 +68,7 @@ def again(folder: Path, catalogue: Catalogue, **options: Any) -> str:
         {"ignore_contract": True},
         {"progress": Progress()},
     ],
-    ids=str,
+    ids=lambda options: next(iter(options)),
 )
 def test_what_decides_nothing_throws_no_work_away(done: Path, catalogue: Catalogue, options: dict[str, Any]) -> None:
     assert again(done, catalogue, **options) == "skipped"

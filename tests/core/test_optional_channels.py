@@ -140,7 +140,9 @@ def test_a_batch_takes_scans_without_the_optional_channel_and_says_so(
 
 def test_a_case_without_a_channel_is_refused_unless_it_is_optional(tmp_path: Path, catalogue: Any) -> None:
     made(tmp_path / "data")
-    with pytest.raises(DataError, match=r"2 cases lack the channel 'flair', 'c2' for example; .*flair: optional"):
+    with pytest.raises(
+        DataError, match=r"the channel 'flair' is missing in 2 cases, 'c2' for example; .*flair: optional"
+    ):
         find_dataset(flow(tmp_path, catalogue).data, catalogue)
     assert find_dataset(flow(tmp_path, catalogue, more="  channels: {flair: optional}").data, catalogue).optional == (
         "flair",

@@ -345,7 +345,7 @@ def test_pretraining_needs_no_label_at_all(tmp_path: Path, catalogue: Catalogue,
     written["data"] |= {"layout": {"use": "pairs", "path": str(sets["more"]), "labels": None}, "labels": None}
     split = run(tmp_path / "run", catalogue, written, steps=TRAIN).read("split.json")
     assert split["train"] == split["validation"] == [] and len(split["unlabelled"]) == 3
-    with pytest.raises(DataError, match="0 of 3 cases have a label"):
+    with pytest.raises(DataError, match="the label is there in 0 of 3 cases"):
         run(tmp_path / "other", catalogue, written | {"transfer": []}, steps=TRAIN)
     asked = run(tmp_path / "run", catalogue, written, steps=["evaluate"])
     assert not (asked.folder / "evaluate").exists(), "there is nothing to score, asked for or not"

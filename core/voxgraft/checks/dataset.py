@@ -105,7 +105,7 @@ def check_dataset(
     """
     begun = time.monotonic()
     work = partial(look_at, catalogue=catalogue, labels=dataset.labels)
-    title = f"checking {len(dataset.cases)} cases"
+    title = f"checking {counted(len(dataset.cases), 'case')}"
     looks = in_threads(work, dataset.cases, progress or Progress(quiet=True), title)
     split, problems = find_split(dataset, workflow)
     needed = needs(looks, workflow, folder)

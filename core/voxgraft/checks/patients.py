@@ -76,7 +76,8 @@ def find_split(dataset: Dataset, workflow: Workflow | None) -> tuple[Split | Non
     if len(labelled) < 2 and not workflow.supervised:
         return None, []
     if len(labelled) < 2:
-        message = f"{len(labelled)} of {len(dataset.cases)} cases have a label; training needs at least two"
+        whole = counted(len(dataset.cases), "case")
+        message = f"the label is there in {len(labelled)} of {whole}; training needs at least two"
         return None, [CaseProblem("few-labels", "error", None, message)]
     options = workflow.data.split
     divided = [] if options.by == "patient" else list(judge_given_splits(dataset))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from ..components.catalogue import Catalogue
 from ..errors import DataError
 from ..imaging.structures import Labels
+from ..support.texts import counted
 from .cases import Case, Dataset, Split
 from .dataset import read_layout, with_rater
 from .labelling import labels_of
@@ -146,5 +147,6 @@ def common_labels(dataset: Dataset, others: Mapping[str, Dataset]) -> Labels | N
 def _complain_of_difference(name: str, other: Dataset, dataset: Dataset) -> None:
     if len(other.channels) != len(dataset.channels):
         raise DataError(
-            f"data.{name}: its cases have {len(other.channels)} channels, those of data.layout {len(dataset.channels)}"
+            f"data.{name}: its cases have {counted(len(other.channels), 'channel')}, "
+            f"those of data.layout {len(dataset.channels)}"
         )

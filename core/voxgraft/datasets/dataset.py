@@ -17,7 +17,7 @@ from ..imaging.formats import ReadsImages
 from ..imaging.read import find
 from ..imaging.volume import FoundRegion, MaskRef
 from ..labels.valid_region import FindsRegion
-from ..support.texts import composed
+from ..support.texts import composed, counted
 from .cases import Case, Dataset, Layout, ReadsFolder, Split
 from .labelling import labels_of
 from .options import Data
@@ -153,8 +153,8 @@ def _given(dataset: Dataset, labelled: Sequence[Case], fold: int) -> Split:
     both = {patients[name] for name in split.train} & {patients[name] for name in split.validation}
     if both:
         raise DataError(
-            f"data.split: the split of the data set has {len(both)} patients both in training and in validation; "
-            "scores would be too good; set by: patient"
+            f"data.split: the split of the data set has {counted(len(both), 'patient')} both in training and in "
+            "validation; scores would be too good; set by: patient"
         )
     return split
 
@@ -183,8 +183,8 @@ def _optional_of(data: Data, dataset: Dataset) -> tuple[str, ...]:
         without = [case.id for case in dataset.cases if len(case.images) > 1 and case.images[index] is None]
         if without and name not in paths:
             raise DataError(
-                f"{len(without)} cases lack the channel {name!r}, {without[0]!r} for example; add the files, or say "
-                f"data.channels: {{{name}: optional}}"
+                f"the channel {name!r} is missing in {counted(len(without), 'case')}, {without[0]!r} for example; "
+                f"add the files, or say data.channels: {{{name}: optional}}"
             )
     return paths
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 
 from ..errors import DataError
-from ..support.texts import encodable
+from ..support.texts import counted, encodable
 from .cases import Case, Split
 
 
@@ -34,7 +34,8 @@ def split_by_patient(cases: Sequence[Case], folds: int, fold: int, seed: int) ->
     patients = sorted({case.patient for case in cases}, key=lambda patient: draw(seed, patient))
     if len(patients) < folds:
         raise DataError(
-            f"{len(patients)} patients cannot be split into {folds} folds; ask for at most {len(patients)} folds"
+            f"{counted(len(patients), 'patient')} cannot be split into {counted(folds, 'fold')}; "
+            f"ask for at most {len(patients)}"
         )
     held_out = set(patients[fold::folds])
     return Split(
@@ -65,7 +66,8 @@ def draw_labelled(split: Split, cases: Sequence[Case], labelled: int, repeat: in
     )
     if len(order) < labelled:
         raise DataError(
-            f"data.split.labelled is {labelled}, but the split leaves {len(order)} patients to train on; ask for fewer"
+            f"data.split.labelled is {labelled}, but the split leaves {counted(len(order), 'patient')} to train on; "
+            "ask for fewer"
         )
     taken = set(order[:labelled])
     return Split(
@@ -86,7 +88,7 @@ def check_folds(splits: Sequence[Split], cases: Sequence[Case]) -> None:
     for number, split in enumerate(splits):
         validated = {patients[name] for name in split.validation}
         if both := validated & {patients[name] for name in (*split.train, *split.unlabelled)}:
-            raise DataError(f"fold {number}: {len(both)} patients are both in training and held out")
+            raise DataError(f"fold {number}: {counted(len(both), 'patient')} both in training and held out")
         if twice := validated & held_out:
             raise DataError(
                 f"fold {number}: {len(twice)} of its held-out patients are held out by an earlier fold too; "

@@ -12,6 +12,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..support.texts import counted
+
 TOLERANCE = 0.001
 """Of Dice: half of what a score is given with, three digits."""
 NAMES = {"32": "float32", "bf16": "bfloat16", "16": "float16"}
@@ -153,13 +155,13 @@ def _applied(what: str, verdict: Verdict) -> str:
 
 def _doubt(subject: str, verdict: Verdict) -> str:
     """Why a way is not used."""
-    difference, cases = verdict.get("difference"), verdict.get("cases")
+    difference, cases = verdict.get("difference"), counted(verdict.get("cases", 0), "held-out case")
     if lost := _names(verdict, "lost"):
         return f"{subject} loses {', '.join(lost[:3])} on a held-out case"
     if not isinstance(difference, (int, float)):
-        return f"{subject} leaves Dice undefined on {cases} held-out cases"
+        return f"{subject} leaves Dice undefined on {cases}"
     if difference > TOLERANCE:
-        return f"{subject} changes the Dice of a structure by {difference:.4f} on {cases} held-out cases"
+        return f"{subject} changes the Dice of a structure by {difference:.4f} on {cases}"
     names = _names(verdict, "not_compared")
     some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return _change(subject, verdict) + (f", and none of them holds {some}" if names else "")
@@ -167,8 +169,8 @@ def _doubt(subject: str, verdict: Verdict) -> str:
 
 def _change(subject: str, verdict: Verdict) -> str:
     """How little a faster way changes."""
-    difference, cases = verdict["difference"], verdict.get("cases")
-    return f"{subject} changes the Dice of no structure by more than {difference:.4f} on {cases} held-out cases"
+    difference, cases = verdict["difference"], counted(verdict.get("cases", 0), "held-out case")
+    return f"{subject} changes the Dice of no structure by more than {difference:.4f} on {cases}"
 
 
 def _numbers(facts: Facts) -> dict[str, Verdict]:

@@ -245,7 +245,7 @@ class Pool:
         if math.isfinite(mean["mean"]):
             run.progress.say(f"evaluate: {metric} {mean['mean']:.4f}{interval}, n {number_behind(mean)}{sd}")
         else:
-            run.progress.say(f"evaluate: {metric} is defined in none of the {len(whole.cases)} held-out cases")
+            run.progress.say(f"evaluate: {metric} is defined in none of {counted(len(whole.cases), 'held-out case')}")
 
 
 def _pictures(run: Run, members: Sequence[Member], names: Sequence[str]) -> dict[str, Picture]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..imaging.structures import Box, union
 from ..imaging.volume import Volume
 from ..support.machine import free_memory
+from ..support.texts import counted
 from .engine import Scan, Work
 from .frames import pack, unpack
 from .leases import Leases
@@ -141,7 +142,9 @@ class Protocol:
             raise Refused(400, f"the image has {array.ndim} axes; it needs four, the channels first")
         channels = len(client.model.package.plan.channels)
         if len(array) != channels:
-            raise Refused(400, f"the image has {len(array)} channels, and {client.model.name} needs {channels}")
+            raise Refused(
+                400, f"the image has {counted(len(array), 'channel')}, and {client.model.name} needs {channels}"
+            )
         properties = meta.get("image_properties") or {}
         if not isinstance(properties, dict):
             raise Refused(400, "image_properties must be a JSON object")

@@ -37,6 +37,7 @@ from ...scoring.masks import comparable
 from ...scoring.pairs import Structure
 from ...scoring.scores import Scores, gathered
 from ...scoring.worth import summed_up, worthless
+from ...support.texts import counted
 from ..run import Run
 from ..shortcuts import try_shortcuts
 
@@ -109,7 +110,7 @@ class Evaluate:
             interval = "" if low is None else f" (95 % interval {low:.4f} to {high:.4f})"
             run.progress.say(f"evaluate: {metric} {mean['mean']:.4f}{interval}, n {number_behind(mean)}")
         else:
-            run.progress.say(f"evaluate: {metric} is defined in none of the {len(scores.cases)} held-out cases")
+            run.progress.say(f"evaluate: {metric} is defined in none of {counted(len(scores.cases), 'held-out case')}")
 
 
 def number_behind(found: Mapping[str, Any]) -> str:
@@ -135,7 +136,7 @@ def _mask(run: Run, case: str) -> Path:
 
 def _shown_in_turn(held_out: Sequence[Case], run: Run) -> Iterator[tuple[Case, Callable[[float], None]]]:
     """Each case, and what shows how much of it is predicted: a single one may take minutes."""
-    with run.progress.bar(f"evaluating {len(held_out)} held-out cases", len(held_out)) as bar:
+    with run.progress.bar(f"evaluating {counted(len(held_out), 'held-out case')}", len(held_out)) as bar:
         for case in held_out:
             yield case, partial(bar.within, note=case.id)
             bar.advance()
