@@ -21,6 +21,8 @@ from batch_scans import Brightness, model
 from voxgraft.packages.references import Resolver
 Resolver.resolve = lambda resolver, reference: model(Path({folder!r}))
 sys.modules["voxgraft.inference.ensemble"] = type("M", (), {{"predictor_of": lambda *_, **__: Brightness()}})
+import voxgraft.batch.model
+voxgraft.batch.model.check_unchanged = lambda package: None
 from voxgraft.cli import main
 main()
 """

@@ -227,7 +227,7 @@ def test_modalities_say_how_a_body_is_told_from_air(catalogue: Catalogue) -> Non
     mr = np.abs(scan(air=0)) + 600 * (scan(TORSO) > 0)
     assert search("mr", mr).box == ct.box == search("mr", np.where(mr > 500, mr, 0)).box
     assert search("mr", mr - 300).box is None and search("mr", np.zeros(SHAPE)).box is None
-    assert "does not say how" in search("image", mr).said
+    assert "does not distinguish the body from air" in search("image", mr).said
     two = np.stack([scan(), scan(TORSO)])
     wrong = SimpleNamespace(
         **dict.fromkeys(("augmentation", "plan", "normalise", "window"), print), body_levels=lambda _: (2, 0, 1)

@@ -341,7 +341,7 @@ def test_a_split_that_divides_a_patient_is_refused(tmp_path, catalogue) -> None:
     options = Options.model_validate({"by": "dataset"})
     good = Dataset(cases, splits=(Split(("a1", "a2", "gone"), ("b1",)),))
     assert split_of(good, cases, options) == Split(("a1", "a2"), ("b1",))
-    with pytest.raises(DataError, match="1 patients both in training and in validation"):
+    with pytest.raises(DataError, match="1 patient both in training and in validation"):
         split_of(Dataset(cases, splits=(Split(("a1", "b1"), ("a2",)),)), cases, options)
     with pytest.raises(DataError, match="leaves no labelled case"):
         split_of(Dataset(cases, splits=(Split(("a1",), ("gone",)),)), cases, options)

@@ -83,7 +83,7 @@ def test_a_decision_is_taken_back_by_another_one_and_the_log_keeps_both(out: Pat
         ({"verdict": "good"}, "a verdict is one of"),
         ({"verdict": "rejected"}, "a rejection needs a reason"),
         ({"verdict": "rejected", "reason": "because"}, "a rejection needs a reason"),
-        ({"verdict": "corrected"}, "nothing of it was changed"),
+        ({"verdict": "corrected"}, "the structure was not changed"),
         ({"structure": "heart"}, "no such structure"),
         ({"mask": "0" * 64}, "segmented again"),
         ({"note": "x" * 5000}, "at most"),

@@ -54,7 +54,7 @@ def test_where_memory_is_short_it_is_said_before_anything_is_loaded(tmp_path, ca
 
 def test_a_model_that_takes_long_or_fails_is_told(tmp_path, catalogue) -> None:
     models = Models([package(tmp_path / "a")], catalogue, tmp_path / "kept", load=Sides(slow=0.5))
-    with pytest.raises(Refused, match="still at work") as caught:
+    with pytest.raises(Refused, match="still busy") as caught:
         models.find(models.get(), scan(), 0.01)
     assert caught.value.status == 409 and models.waiting == 1
     assert models.find(models.get(), scan()).labels.any() and models.waiting == 0

@@ -219,7 +219,7 @@ def test_a_teacher_that_is_kept_instead_is_merged_as_well(first: bool, catalogue
     kept = stack.export(context, net)
     assert kept is teacher.other
     assert not any("parametrizations" in name for name, _ in kept.named_modules())
-    with pytest.raises(TrainingError, match="'teacher' and 'teacher' each keep another network"):
+    with pytest.raises(TrainingError, match="'teacher' and 'teacher' each keep a second network"):
         Stack([Teacher(), Teacher()])
 
 

@@ -168,7 +168,7 @@ def test_rollback_knows_a_champion_that_was_set_by_another_way_and_skips_a_delet
 
 def test_rollback_without_a_champion_is_refused(store: MlflowStore, package: Package) -> None:
     store.register(package, "brain")
-    with pytest.raises(ModelError, match="no champion to take back"):
+    with pytest.raises(ModelError, match="no champion to roll back"):
         store.rollback("brain")
     with pytest.raises(ModelError, match="there are brain"):
         store.rollback("liver")

@@ -173,7 +173,7 @@ class Models:
             return future.result(seconds)
         except TimeoutError:
             raise Refused(
-                409, f"the model is still busy, {self._waiting} scans are in its queue; try again in a while"
+                409, f"the model is still busy; scans in its queue: {self._waiting}; try again in a while"
             ) from None
         except VoxGraftError as error:
             raise Refused(400, plainly(error)) from error

@@ -21,16 +21,26 @@ from .progress import Progress
 
 
 @contextmanager
-def worker_processes(number: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of processes; where the work on its results fails or is stopped, they are ended at once."""
+def none_left() -> Iterator[None]:
+    """Where what is done within fails or is stopped, end the processes at once that were begun there."""
     before = set(active_children())
-    pool = ProcessPoolExecutor(number, mp_context=get_context("spawn"), initializer=_begin)
     try:
-        yield pool
+        yield
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
         for process in set(active_children()) - before:
             process.kill()
+        raise
+
+
+@contextmanager
+def worker_processes(number: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes; where the work on its results fails or is stopped, they are ended at once."""
+    pool = ProcessPoolExecutor(number, mp_context=get_context("spawn"), initializer=_begin)
+    try:
+        with none_left():
+            yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
         raise
     finally:
         pool.shutdown()

@@ -27,7 +27,7 @@ from ..scoring.pair import Counts
 from ..scoring.scores import mean_of
 from ..support.files import write_json
 from ..support.machine import choose_device, device_count, precision_of
-from ..support.workers import end_with_parent
+from ..support.workers import end_with_parent, none_left
 from ..transfer.stack import Stack
 from ..transfer.strategy import Row
 from ..workflow.sections import Training
@@ -83,7 +83,8 @@ def train(
         numbers = (
             arithmetic.document()
         )  # plain, since Fabric walks through what it sends and sets the fields of dataclasses
-        fabric.launch(_train_elsewhere, run_folder, workflow.document(), _packed(models), numbers, identity)
+        with none_left():
+            fabric.launch(_train_elsewhere, run_folder, workflow.document(), _packed(models), numbers, identity)
         for row in json.loads((run_folder / "train" / "summary.json").read_text())["curve"]:
             report({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
     summary: dict[str, Any] = json.loads((run_folder / "train" / "summary.json").read_text())
