@@ -117,7 +117,6 @@ if TYPE_CHECKING:
         sweep_tree,
         write_json,
     )
-    from .support.limits import ending_gently
     from .support.machine import free_memory, gigabytes
     from .support.progress import Progress, print_fitted, print_result
     from .support.texts import as_stored, as_written, composed, stem, write_rows
@@ -286,7 +285,6 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "as_written",
     "check_sha256",
     "composed",
-    "ending_gently",
     "free_memory",
     "gigabytes",
     "hub_file",
@@ -353,7 +351,6 @@ _NAMES = {
     "scoring.surface": "SurfaceDistances",
     "support.child": "Answer Child",
     "support.files": "CELLS TEMPORARY atomic_write digest read_bytes read_json remove sha256 sweep_tree write_json",
-    "support.limits": "ending_gently",
     "support.machine": "free_memory gigabytes",
     "support.progress": "Progress print_fitted print_result",
     "support.texts": "as_stored as_written composed stem write_rows",

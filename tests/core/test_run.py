@@ -158,10 +158,22 @@ def test_what_is_stopped_by_hand_says_whether_it_goes_on(tmp_path, data_set, mon
     assert ("the same command continues from there" in result.stderr) == (command == "run")
 
 
-def test_a_run_that_is_asked_to_end_does(tmp_path, data_set, monkeypatch) -> None:
-    monkeypatch.setattr("voxgraft.runs.engine.run_workflow", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
-    result = CliRunner().invoke(main, ["run", str(workflow(tmp_path, data_set))])
-    assert result.exit_code == 1 and "the same command continues from there" in result.stderr
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [
+        ("run", "voxgraft.runs.engine.run_workflow"),
+        ("check", "voxgraft.runs.checking.read"),
+        ("advise", "voxgraft.workflow.workflow.read"),
+        ("new", "voxgraft.scaffold.survey.survey"),
+        ("deidentify", "voxgraft_dicom.deidentify.tree.check_places"),
+    ],
+)
+def test_a_command_that_is_asked_to_end_does(tmp_path, data_set, monkeypatch, command, place) -> None:
+    monkeypatch.setattr(place, lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    words = {"new": [str(data_set)], "deidentify": [str(data_set), str(tmp_path / "out")]}
+    result = CliRunner().invoke(main, [command, *words.get(command, [str(workflow(tmp_path, data_set))])])
+    assert result.exit_code == 1 and result.stderr.startswith("voxgraft: stopped by hand")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_only_the_steps_asked_for_are_done(tmp_path, data_set, untracked) -> None:

@@ -1,8 +1,8 @@
 """`voxgraft segment`: a model over many scans, with a ledger that knows the state of each.
 
 A second call does only what is missing: a scan is skipped while its input, the model, the options, the code that makes
-its files and its outputs on disk are what the ledger says (see `decides`). A scan that failed is tried again, three
-times in all, and then put aside until `--retry`.
+its files and its outputs on disk are what the ledger says (see `voxgraft.batch.entry.Decides`). A scan that failed is
+tried again, three times in all, and then put aside until `--retry`.
 """
 
 from __future__ import annotations

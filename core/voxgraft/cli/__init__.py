@@ -170,9 +170,11 @@ class _Commands(click.Group):
             formatter.write_dl(lines)
 
     def invoke(self, ctx: click.Context) -> Any:
+        from ..support.limits import ending_gently
+
         words = [*ctx._protected_args, *ctx.args]
-        try:
-            with sign_of_life(words[0] if words else ""), kept_for_json(ctx, words):
+        try:  # as the first process of a container a command would not hear of SIGTERM
+            with ending_gently(), sign_of_life(words[0] if words else ""), kept_for_json(ctx, words):
                 return super().invoke(ctx)
         except VoxGraftError as error:
             if ctx.params.get("debug"):

@@ -156,7 +156,6 @@ def _serve(out: Path, as_json: bool, behind_proxy: str | None, table: Path | Non
     from ..review.state.assigning import assign_all
     from ..review.state.store import ReviewStore
     from ..review.web.server import Listening, serve
-    from ..support.limits import ending_gently
     from ..support.texts import counted
 
     listening = Listening(proxy=behind_proxy, **options)
@@ -172,7 +171,6 @@ def _serve(out: Path, as_json: bool, behind_proxy: str | None, table: Path | Non
         if table is not None:
             number = assign_all(store, table)
             click.echo(f"voxgraft: {counted(number, 'new assignment')}", err=True)
-        with ending_gently():
-            serve(store, listening, started)
+        serve(store, listening, started)
     finally:
         store.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,15 +82,13 @@ def run(
         _estimate(checked, catalogue, as_json)
         return
     from ..runs.engine import run_workflow
-    from ..support.limits import ending_gently
 
     spread = _executor(checked, catalogue, executor, workers)
     if team is not None and spread is not None:
         raise UsageError(
             f"--executor spreads trainings, each by itself; {team.launcher} makes its processes share each"
         )
-    # As the first process of a container it would not hear of SIGTERM; processes of a team are ended by their launcher.
-    with leading(team), ending_gently() if team is None else nullcontext():
+    with leading(team):
         done = run_workflow(checked, catalogue, folder, steps=wanted, fresh=not resume, executor=spread)
     _tell(done, as_json)
 

@@ -113,16 +113,14 @@ def segment(
         raise click.UsageError("Missing option '--out'.")
     from ..batch.segment import segment as segment_scans
     from ..discovery import discover
-    from ..support.limits import ending_gently
     from ..support.progress import Progress
 
     progress = Progress()
     part = part if part is not None else _part_of_array(progress.say)
     catalogue = discover()
     names = None if writers is None else tuple(name.strip() for name in writers.split(",") if name.strip())
-    with ending_gently():
-        package = _package(model, catalogue)
-        batch = segment_scans(package, inputs, out, catalogue, writers=names, part=part, progress=progress, **options)
+    package = _package(model, catalogue)
+    batch = segment_scans(package, inputs, out, catalogue, writers=names, part=part, progress=progress, **options)
     if as_json:
         print_result(json.dumps(batch.document(), indent=2, ensure_ascii=False))
     else:

@@ -74,7 +74,6 @@ def serve(models: tuple[str, ...], **options: Any) -> None:
     from ..discovery import discover
     from ..errors import ModelError, UsageError
     from ..serve.app import Settings, check_installed, run
-    from ..support.limits import ending_gently
     from ..support.texts import legible
     from ..web.listen import Listening
 
@@ -96,5 +95,4 @@ def serve(models: tuple[str, ...], **options: Any) -> None:
     names = ("sessions", "data", "axes", "device", "clients", "idle", "liveness", "origins")
     settings = Settings(**{name: options[name] for name in names}, listening=listening)
     served = legible(", ".join(package.name for package in packages))
-    with ending_gently():
-        run(packages, settings, catalogue, lambda url: print_result(f"{url}  serves {served} (Ctrl-C ends it)"))
+    run(packages, settings, catalogue, lambda url: print_result(f"{url}  serves {served} (Ctrl-C ends it)"))

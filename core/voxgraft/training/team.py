@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -134,6 +135,7 @@ def _join(team: Team) -> None:
     import torch
     import torch.distributed as distributed
 
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the launcher ends a process that waits for others inside torch
     environment = team.environment()
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
     both = torch.cuda.is_available() and distributed.is_nccl_available()

@@ -89,7 +89,7 @@ def deidentify(
     """
     import json
 
-    from voxgraft.plugin import Progress, ending_gently
+    from voxgraft.plugin import Progress
 
     from .file import Settings
     from .key import read_pseudonyms
@@ -106,17 +106,16 @@ def deidentify(
     table = read_pseudonyms(pseudonyms) if pseudonyms is not None else {}
     key = _key(key_file, new_key, progress)
     settings = Settings(key, options, None if dry_run else target, table)
-    with ending_gently():
-        result = deidentify_tree(
-            source,
-            target,
-            settings,
-            quarantine=quarantine,
-            resumable=key_file is not None,
-            with_nifti=with_nifti,
-            workers=workers,
-            progress=progress,
-        )
+    result = deidentify_tree(
+        source,
+        target,
+        settings,
+        quarantine=quarantine,
+        resumable=key_file is not None,
+        with_nifti=with_nifti,
+        workers=workers,
+        progress=progress,
+    )
     if write_pseudonyms is not None and not dry_run:
         write_table(write_pseudonyms, {old: new for old, new in (one.patient for one in result.outcomes) if old})
     if as_json:
