@@ -164,7 +164,7 @@ def test_what_is_stopped_by_hand_says_whether_it_goes_on(tmp_path, data_set, mon
         ("run", "voxgraft.runs.engine.run_workflow"),
         ("check", "voxgraft.runs.checking.read"),
         ("advise", "voxgraft.workflow.workflow.read"),
-        ("new", "voxgraft.scaffold.survey.survey"),
+        ("new", "voxgraft.scaffold.begin.survey"),
         ("deidentify", "voxgraft_dicom.deidentify.tree.check_places"),
     ],
 )
