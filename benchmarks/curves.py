@@ -5,11 +5,12 @@
 Each draw takes other labelled patients (nested: the 4 of a draw are among its 8) and another seed; held out are the
 same patients everywhere. The 95 % intervals are from a bootstrap over draws and over held-out patients, paired between
 the arms. The labels saved at n are those that scratch needs for the Dice that transfer has with n, read from the line
-through scratch's points over log2 of the number of labels, less n. `--long STEPS` trains the first and the last arm
-once with all labels for so many steps and keeps the validation curves, which say whether the budget was long enough;
-with `--draws 0` it is added to the file that is there.
+through scratch's points over log2 of the number of labels, less n. `--long TIMES` trains the first and the last arm
+once with all labels for so many times the steps and keeps the validation curves, which say whether the budget was long
+enough; with `--draws 0` it is added to the file that is there.
 Runs that are in --folder are not done again, with `--finished` not even those of another version of VoxGraft, and the
-long trainings of the file that is there are kept. Writes results/curves_NAME.json and docs/images/curves_NAME.svg.
+long trainings of the file that is there are kept. The file is written after each draw: results/curves_NAME.json, and
+docs/images/curves_NAME.svg.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,34 +33,68 @@ from voxgraft.scoring.comparison import read_run
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 L2SP = [{"use": "l2-sp", "alpha": 0.001, "beta": 0.0001}]
-ARMS: dict[str, dict[str, Any]] = {
-    "scratch": {"model.encoder.weights": "none", "transfer": []},
-    "imagenet": {"model.encoder.weights": "imagenet", "transfer": L2SP},
-    "inflated": {
-        "model.encoder": {"use": "efficientnet-lite0", "weights": "imagenet"},
-        "transfer": [{"use": "fine-tune", "encoder_lr": 0.3}],
-    },
-    "mean-teacher": {
-        "model.encoder.weights": "none",
-        "transfer": [{"use": "mean-teacher", "weight": 0.1, "ramp": 0.5, "threshold": True}],
-    },
+Changes = Mapping[str, Any]
+SCRATCH: Changes = {"model.encoder.weights": "none", "transfer": []}
+FLAT: dict[str, Changes] = {"scratch": SCRATCH, "imagenet": {"model.encoder.weights": "imagenet", "transfer": L2SP}}
+LITE0 = {"use": "efficientnet-lite0", "weights": "none"}
+IMAGENET = {**LITE0, "weights": "imagenet"}
+MEAN_TEACHER = [{"use": "mean-teacher", "weight": 0.1, "ramp": 0.5, "threshold": True}]
+VOLUMES: Changes = {"data.spacing": [2.0] * 3, "training.patch": [48, 40, 24], "training.batch": 2}
+SLICES: Changes = {
+    "data.spacing": [1.25] * 3,
+    "model.dims": 2,
+    "model.decoder": {"use": "unet"},
+    "training.patch": "auto",
+    "training.batch": 12,
 }
+ATRIUM: dict[str, Changes] = {
+    "scratch": {**VOLUMES, "transfer": [], "training.budget": "800 steps"},
+    "inflated": {**VOLUMES, "model.encoder": IMAGENET, "transfer": L2SP, "training.budget": "125 steps"},
+    "inflated-scratch": {**VOLUMES, "model.encoder": LITE0, "transfer": [], "training.budget": "125 steps"},
+    "mean-teacher": {**VOLUMES, "transfer": MEAN_TEACHER, "training.budget": "225 steps"},
+    "slices-scratch": {**SLICES, "model.encoder": LITE0, "transfer": [], "training.budget": "460 steps"},
+    "slices-imagenet": {**SLICES, "model.encoder": IMAGENET, "transfer": L2SP, "training.budget": "460 steps"},
+}
+"""Each takes four minutes of one core (AMD EPYC with bfloat16 units): what a step costs differs sevenfold."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one training gave: the Dice of each held-out patient, and its seconds."""
+
+    dice: dict[str, float]
+    seconds: float
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is trained: the workflow, its numbers of labelled patients and the split."""
+    """What is trained: the workflow, its numbers of labelled patients, how many there are, the split and the ways."""
 
     workflow: str
     labels: tuple[int, ...]
-    folds: int
-    arms: tuple[str, ...]
+    whole: int
+    split: Changes
+    arms: Mapping[str, Changes]
     title: str
+    common: Changes = field(default_factory=dict)
 
 
 SETS = {
-    "polyps": DataSet("polyps_2d", (4, 8, 16, 33), 2, ("scratch", "imagenet"), "Polyps, 2D pictures"),
-    "heart": DataSet("heart_2d", (1, 2, 4, 8), 3, ("scratch", "imagenet"), "Heart, 2D slices"),
+    "polyps": DataSet("polyps_2d", (4, 8, 16, 33), 33, {"folds": 2, "fold": 0}, FLAT, "Polyps, 2D pictures"),
+    "heart": DataSet("heart_2d", (1, 2, 4, 8), 8, {"folds": 3, "fold": 0}, FLAT, "Heart, 2D slices"),
+    "atrium": DataSet(
+        "atrium_3d",
+        (1, 4, 16),
+        20,
+        {"by": "dataset"},
+        ATRIUM,
+        "Left atrium, volumes and slices",
+        {
+            "data.layout": {"use": "csv", "path": "workflows/atrium_20.csv", "root": "../shared/data/la2018"},
+            "training.precision": "bf16",
+            "training.validation_cases": 2,
+        },
+    ),
 }
 REPLICATES = 5000
 
@@ -138,25 +173,68 @@ def _finite(value: float) -> float | str:
 
 def longer(data: DataSet, arms: Sequence[str], folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The validation curves of long trainings with all labels."""
-    found, steps = [], options.steps
-    options.steps = options.long
+    found = []
     for arm in (arms[0], arms[-1]):
+        changes = changes_of(data, arm, data.whole)
+        steps = options.long * steps_of(data, arm, options)
         run = train(
-            ROOT / "workflows" / f"{data.workflow}.yaml", folder / f"{arm}-long", changes_of(data, arm), 7, options
+            ROOT / "workflows" / f"{data.workflow}.yaml",
+            folder / f"{arm}-long",
+            {**changes, "training.budget": f"{steps} steps"},
+            7,
+            options,
         )
         summary = json.loads((run / "train" / "summary.json").read_text())
         curve = [{"step": look["step"], "dice": look["dice"]} for look in summary["curve"]]
         whole = read_run(run).document()["summary"]["dice"]["mean"]
-        found.append({"arm": arm, "steps": options.long, "dice": whole["mean"], "curve": curve})
-    options.steps = steps
+        found.append({"arm": arm, "steps": steps, "dice": whole["mean"], "curve": curve})
     return found
 
 
-def changes_of(data: DataSet, arm: str, labels: int | None = None, draw: int = 0) -> dict[str, Any]:
-    split: dict[str, Any] = {"folds": data.folds, "fold": 0, "seed": 7}
-    if labels is not None and labels < max(data.labels):
+def changes_of(data: DataSet, arm: str, labels: int, draw: int = 0) -> dict[str, Any]:
+    """What differs from the workflow for one training."""
+    split: dict[str, Any] = {**data.split, "seed": 7}
+    if labels < data.whole:
         split |= {"labelled": labels, "repeat": draw, **({"repeats": draw + 1} if draw else {})}
-    return {"data.split": split, "evaluation.metrics": ["dice"], **ARMS[arm]}
+    return {"data.split": split, "evaluation.metrics": ["dice"], **data.common, **data.arms[arm]}
+
+
+def steps_of(data: DataSet, arm: str, options: argparse.Namespace) -> int:
+    """The steps of one training."""
+    return int(str(data.arms[arm].get("training.budget", options.steps)).split()[0])
+
+
+def drawn(data: DataSet, draw: int, folder: Path, options: argparse.Namespace) -> dict[tuple[str, int], Trained]:
+    """All trainings of one draw of labelled patients; the largest number of labels first."""
+    found = {}
+    for n in sorted(options.labels, reverse=True):
+        for arm in options.arms:
+            run = folder / f"{arm}-{n}-{draw}"
+            if not (options.finished and (run / "evaluate" / "scores.json").is_file()):
+                train(
+                    ROOT / "workflows" / f"{data.workflow}.yaml", run, changes_of(data, arm, n, draw), 7 + draw, options
+                )
+            seconds = json.loads((run / "train" / "summary.json").read_text())["seconds"]
+            found[arm, n] = Trained(by_patient(run), seconds)
+    return found
+
+
+def document_of(data: DataSet, draws: Sequence[Mapping[tuple[str, int], Trained]], options: Any) -> dict[str, Any]:
+    """The points, differences and labels saved of the draws that are finished."""
+    patients = sorted(draws[0][options.arms[0], options.labels[0]].dice)
+    keys = [(arm, n) for n in options.labels for arm in options.arms]
+    tables = {key: np.array([[draw[key].dice[p] for p in patients] for draw in draws]) for key in keys}
+    each = {arm: steps_of(data, arm, options) for arm in options.arms}
+    seconds = {arm: sum(draw[arm, n].seconds for draw in draws for n in options.labels) for arm in options.arms}
+    return {
+        "data": data.title,
+        "workflow": f"workflows/{data.workflow}.yaml",
+        "steps": each if len(set(each.values())) > 1 else each[options.arms[0]],
+        "draws": len(draws),
+        "patients": len(patients),
+        "seconds": {arm: round(value) for arm, value in seconds.items()},
+        **analysed(tables, options.labels, options.arms),
+    }
 
 
 def main() -> None:
@@ -165,53 +243,28 @@ def main() -> None:
     parser.add_argument("--labels", help="numbers of labelled patients, such as 4,8,16")
     parser.add_argument("--arms", help="the first is compared with")
     parser.add_argument("--draws", type=int, default=3, help="of labelled patients, each with its own seed")
-    parser.add_argument("--long", type=int, metavar="STEPS", help="a long training with all labels as well")
+    parser.add_argument("--long", type=int, metavar="TIMES", help="a training of so many times the steps as well")
     parser.add_argument("--finished", action="store_true", help="take scores whatever version made them")
     options_of(parser, "curves", steps=400, seeds="7")
     options = parser.parse_args()
     data = SETS[options.name]
-    labels = [int(n) for n in options.labels.split(",")] if options.labels else list(data.labels)
-    arms = options.arms.split(",") if options.arms else list(data.arms)
-    workflow = ROOT / "workflows" / f"{data.workflow}.yaml"
+    options.labels = [int(n) for n in options.labels.split(",")] if options.labels else list(data.labels)
+    options.arms = options.arms.split(",") if options.arms else list(data.arms)
     out = RESULTS / f"curves_{options.name}.json"
-    if options.long and not options.draws:
-        with tempfile.TemporaryDirectory() as scratch:
-            document = json.loads(out.read_text())
-            document["longer"] = longer(data, arms, options.folder or Path(scratch), options)
-        out.write_text(json.dumps(document, indent=1) + "\n")
-        return
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        rows: dict[tuple[str, int], list[dict[str, float]]] = {(arm, n): [] for n in labels for arm in arms}
-        seconds: dict[str, float] = dict.fromkeys(arms, 0.0)
+        before = json.loads(out.read_text()) if out.exists() else {}
+        draws: list[dict[tuple[str, int], Trained]] = []
         for draw in range(options.draws):
-            for n in labels:
-                for arm in arms:
-                    changes = changes_of(data, arm, n, draw)
-                    run = folder / f"{arm}-{n}-{draw}"
-                    if not (options.finished and (run / "evaluate" / "scores.json").is_file()):
-                        train(workflow, run, changes, 7 + draw, options)
-                    rows[arm, n].append(by_patient(run))
-                    seconds[arm] += json.loads((run / "train" / "summary.json").read_text())["seconds"]
-        patients = sorted(rows[arms[0], labels[0]][0])
-        tables = {key: np.array([[row[p] for p in patients] for row in found]) for key, found in rows.items()}
-        document: dict[str, Any] = {
-            "data": data.title,
-            "workflow": f"workflows/{data.workflow}.yaml",
-            "steps": options.steps,
-            "draws": options.draws,
-            "patients": len(patients),
-            "seconds": {arm: round(value) for arm, value in seconds.items()},
-            **analysed(tables, labels, arms),
-        }
+            draws.append(drawn(data, draw, folder, options))
+            kept = {"longer": before["longer"]} if "longer" in before else {}
+            before = {**document_of(data, draws, options), **kept}
+            keep(out, before)
         if options.long:
-            document["longer"] = longer(data, arms, folder, options)
-        elif options.finished and out.is_file() and (known := json.loads(out.read_text()).get("longer")):
-            document["longer"] = known
-    keep(out, document)
-    (ROOT / "docs" / "images" / f"curves_{options.name}.svg").write_text(picture(document))
-    print(json.dumps({key: document[key] for key in ("points", "differences")}, indent=1))
+            before["longer"] = longer(data, options.arms, folder, options)
+            keep(out, before) if options.draws else out.write_text(json.dumps(before, indent=1) + "\n")
+    (ROOT / "docs" / "images" / f"{out.stem}.svg").write_text(picture(before))
 
 
 if __name__ == "__main__":
