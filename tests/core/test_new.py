@@ -170,6 +170,24 @@ def test_one_patient_cannot_be_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.zeros((16, 16, 16), np.uint8), "4 masks, and every voxel is background: there is nothing to learn"),
+        (np.full((16, 16, 16), -1, np.int16), "none of its masks can be used (a0: the label holds -1"),
+        (np.full((16, 16, 16), 0.5, np.float32), "none of its masks can be used (a0: the label holds values that are"),
+    ],
+)
+def test_masks_without_a_structure_give_no_workflow(tmp_path: Path, values: np.ndarray, said: str) -> None:
+    for number in range(4):
+        image(tmp_path / f"in/images/a{number}.nii.gz", values.shape)
+        (tmp_path / "in/labels").mkdir(exist_ok=True)
+        nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / f"in/labels/a{number}.nii.gz")
+    done = CliRunner().invoke(main, ["new", "in"])
+    assert done.exit_code == 1 and said in " ".join(done.stderr.split()), done.stderr
+    assert not list(tmp_path.glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
     ("call", "code", "said"),
     [
         ([], 2, "name the FOLDER"),

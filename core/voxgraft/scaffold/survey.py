@@ -100,7 +100,7 @@ def survey(folder: Path, catalogue: Catalogue, progress: Progress | None = None)
 
     Raises:
         UsageError: There is no such folder.
-        DataError: It holds no image that can be read, or its layout is broken.
+        DataError: It holds no image that can be read, no mask with a structure, or its layout is broken.
     """
     layout, dataset, looks = _read(folder, catalogue, progress or Progress(quiet=True))
     read = [look for look in looks if look.shape]
@@ -111,6 +111,8 @@ def survey(folder: Path, catalogue: Catalogue, progress: Progress | None = None)
     alike = [look for look in read if (len(look.shape), len(look.channels)) == (axes, channels)]
     modality, reason = _modality(folder, dataset, alike, axes, catalogue)
     structures, named = _structures(dataset, looks)
+    if not structures and len(looks) == len(dataset.cases):
+        _refuse_empty(folder, looks, axes, channels)
     lossy = not named and len(structures) > LOSSY and all(_is_jpeg(case) for case in dataset.cases)
     structures = {"structure": 1} if lossy else structures
     dataset, left_out = _usable(dataset, {look.case.id: _fault(look, axes, channels) for look in looks})
@@ -163,6 +165,19 @@ def _looks(dataset: Dataset, catalogue: Catalogue, progress: Progress) -> list[L
     found = in_threads(look, list(enumerate(cases)), progress, f"reading {len(cases)}{drawn} cases")
     order = {case.id: number for number, case in enumerate(dataset.cases)}
     return sorted((one for one in found if one is not None), key=lambda one: order[one.case.id])
+
+
+def _refuse_empty(folder: Path, looks: Sequence[Look], axes: int, channels: int) -> None:
+    """Refuse masks of which none holds a structure: the workflow would have nothing to learn."""
+    masked = [look for look in looks if look.case.label is not None]
+    if not masked:
+        return
+    for look in masked:
+        if fault := _fault(look, axes, channels):
+            raise DataError(f"{folder}: none of its masks can be used ({look.case.id}: {fault})")
+    raise DataError(
+        f"{folder}: {counted(len(masked), 'mask')}, and every voxel is background: there is nothing to learn"
+    )
 
 
 def _fault(look: Look, axes: int, channels: int) -> str:
