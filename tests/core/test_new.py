@@ -296,15 +296,21 @@ def test_each_structure_in_a_file_has_a_value(tmp_path: Path, catalogue: Catalog
     assert CliRunner().invoke(main, ["check", "work.yaml"]).exit_code == 0
 
 
-def test_masks_that_were_saved_with_loss_are_black_and_white(tmp_path: Path, catalogue: Catalogue) -> None:
+@pytest.mark.parametrize("quality", [60, 95])
+def test_masks_that_were_saved_with_loss_are_black_and_white(
+    tmp_path: Path, catalogue: Catalogue, quality: int
+) -> None:
     for number in range(3):
         colours = np.random.default_rng(number).integers(0, 255, (48, 40, 3)).astype(np.uint8)
         white = np.zeros((48, 40), np.uint8)
         white[9:30, 11:31] = 255
-        white[15 + number, :] = 255
+        if quality < 90:
+            white[15 + number, :] = 255
+        else:  # few values, all near black and white
+            white[8:32, 16:24] = 254
         for place, array in (("images", colours), ("masks", white)):
             (tmp_path / "in" / place).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array).save(tmp_path / f"in/{place}/p{number}.jpg", quality=60)
+            Image.fromarray(array).save(tmp_path / f"in/{place}/p{number}.jpg", quality=quality)
     made, text = written(tmp_path / "in", catalogue)
     assert made.document()["data"]["labels"]["structure"]["from"][::127] == [128, 255] and "JPEG" in text
     assert CliRunner().invoke(main, ["check", "work.yaml"]).exit_code == 0
