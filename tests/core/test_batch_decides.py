@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batch_scans import CONTRACT, Brightness, ball, model, rows, run, write_scan
+from batch_scans import CONTRACT, Brightness, ball, model, other_code, rows, run, write_scan
 
-from voxgraft.batch import entry
 from voxgraft.batch.model import WORKFLOW as KEPT
 from voxgraft.batch.model import check_unchanged
 from voxgraft.batch.segment import segment
-from voxgraft.components.catalogue import Catalogue, Origin
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import ModelError
 from voxgraft.inference.recipe import Recipe, network_of
 from voxgraft.packages.package import Package, write_package
@@ -104,7 +103,7 @@ def test_other_code_of_what_takes_part_has_scans_done_again(
 ) -> None:
     write_scan(tmp_path / "a.nii.gz")
     again(tmp_path, catalogue)
-    changed(monkeypatch, part)
+    other_code(monkeypatch, part)
     assert again(tmp_path, catalogue, progress=Progress()) == "done"
     assert "segments 1 scan again, done with other code before" in capsys.readouterr().err
     assert again(tmp_path, catalogue) == "skipped"
@@ -114,21 +113,8 @@ def test_other_code_of_what_takes_part_has_scans_done_again(
 def test_other_code_of_what_takes_no_part_has_nothing_done_again(
     done: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    changed(monkeypatch, part)
+    other_code(monkeypatch, part)
     assert again(done, catalogue) == "skipped"
-
-
-def changed(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
-    """The code of a plugin, or of VoxGraft itself, is another."""
-    if module == "voxgraft":
-        monkeypatch.setattr(entry, "own_code", lambda: "other")
-        return
-    plain: Callable[[Catalogue, Origin], str] = Catalogue.code_of
-
-    def code_of(catalogue: Catalogue, origin: Origin) -> str:
-        return ("other " if origin.module == module else "") + plain(catalogue, origin)
-
-    monkeypatch.setattr(Catalogue, "code_of", code_of)
 
 
 def replaced_in_place(scan: Path) -> None:
