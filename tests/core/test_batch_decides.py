@@ -53,7 +53,8 @@ def package(folder: Path, **changes: Any) -> Any:
 
 def again(folder: Path, catalogue: Catalogue, **options: Any) -> str:
     """What becomes of the scan in another call."""
-    return run(folder, catalogue, folder / "a.nii.gz", package=package(folder), **options).scans[0].state
+    changes = {"mirrored": options.pop("mirrored")} if "mirrored" in options else {}
+    return run(folder, catalogue, folder / "a.nii.gz", package=package(folder, **changes), **options).scans[0].state
 
 
 @pytest.mark.parametrize(
@@ -66,8 +67,15 @@ def again(folder: Path, catalogue: Catalogue, **options: Any) -> str:
         {"retry": True},
         {"ignore_contract": True},
         {"progress": Progress()},
+        {"overlap": 0.5},  # what it is without being given
+        {"mirror": False},
+        {"mirror": True},  # training mirrored nothing
+        {"precision": "32"},
+        {"body": "off"},
+        {"writers": ["nifti", "dicom-seg"]},
+        {"writers": ["dicom-seg", "nifti", "nifti"]},
     ],
-    ids=lambda options: next(iter(options)),
+    ids=str,
 )
 def test_what_decides_nothing_throws_no_work_away(done: Path, catalogue: Catalogue, options: dict[str, Any]) -> None:
     assert again(done, catalogue, **options) == "skipped"
@@ -78,7 +86,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"mirror": True},
     {"body": "on"},
     {"precision": "bf16"},
-    {"writers": ["nifti", "dicom-seg"]},
+    {"writers": ["nifti"]},
 ]
 
 
@@ -87,10 +95,22 @@ def test_an_option_that_decides_has_scans_done_again(
     tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str], options: dict[str, Any]
 ) -> None:
     write_scan(tmp_path / "a.nii.gz")
-    again(tmp_path, catalogue)
-    assert again(tmp_path, catalogue, **options, progress=Progress()) == "done"
+    again(tmp_path, catalogue, mirrored=(0,))
+    assert again(tmp_path, catalogue, **options, mirrored=(0,), progress=Progress()) == "done"
     assert "segments 1 scan again, done with other options before" in capsys.readouterr().err
-    assert again(tmp_path, catalogue, **options) == "skipped"
+    assert again(tmp_path, catalogue, **options, mirrored=(0,)) == "skipped"
+
+
+def test_what_the_model_says_is_no_other_option_where_it_is_given(tmp_path: Path, catalogue: Catalogue) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    made = package(tmp_path, mirrored=(0,))
+    (tmp_path / "model" / "workflow.yaml").write_text(f"{WORKFLOW}inference: {{overlap: 0.25, mirror: true}}\n")
+
+    def state(**options: Any) -> str:
+        return run(tmp_path, catalogue, tmp_path / "a.nii.gz", package=made, **options).scans[0].state
+
+    assert [state(), state(overlap=0.25), state(mirror=True)] == ["done", "skipped", "skipped"]
+    assert [state(overlap=0.5), state(mirror=False)] == ["done", "done"]
 
 
 @pytest.mark.parametrize("part", [*TAKING_PART.values(), "voxgraft"])
