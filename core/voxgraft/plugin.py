@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from .scoring.pair import MaskPair
     from .scoring.surface import SurfaceDistances
     from .support.child import Answer, Child
+    from .support.contents import state_of
     from .support.files import (
         CELLS,
         TEMPORARY,
@@ -297,6 +298,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "signs",
     "slice_axis",
     "source_hash",
+    "state_of",
     "stem",
     "sweep_tree",
     "unopened_in",
@@ -350,6 +352,7 @@ _NAMES = {
     "scoring.pair": "MaskPair",
     "scoring.surface": "SurfaceDistances",
     "support.child": "Answer Child",
+    "support.contents": "state_of",
     "support.files": "CELLS TEMPORARY atomic_write digest read_bytes read_json remove sha256 sweep_tree write_json",
     "support.machine": "free_memory gigabytes",
     "support.progress": "Progress print_fitted print_result",
