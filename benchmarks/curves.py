@@ -56,7 +56,7 @@ ATRIUM: dict[str, Changes] = {
     "slices-scratch": {**SLICES, "model.encoder": LITE0, "transfer": [], "training.budget": "460 steps"},
     "slices-imagenet": {**SLICES, "model.encoder": IMAGENET, "transfer": L2SP, "training.budget": "460 steps"},
 }
-"""Each takes four minutes of one core (AMD EPYC with bfloat16 units): what a step costs differs sevenfold."""
+"""Each takes three to four minutes of one core (AMD EPYC with bfloat16 units): what a step costs differs sevenfold."""
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ if TYPE_CHECKING:
     from .scoring.pair import MaskPair
     from .scoring.surface import SurfaceDistances
     from .support.child import Answer, Child
-    from .support.files import CELLS, atomic_write, digest, read_bytes, read_json, sha256, write_json
+    from .support.files import CELLS, atomic_write, digest, read_bytes, read_json, sha256, state_of, write_json
     from .support.lock import TEMPORARY, remove, sweep_tree
     from .support.machine import free_memory, gigabytes
     from .support.progress import Progress, print_fitted, print_result
@@ -278,6 +278,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "signs",
     "slice_axis",
     "source_hash",
+    "state_of",
     "stem",
     "sweep_tree",
     "unopened_in",
@@ -331,7 +332,7 @@ _NAMES = {
     "scoring.pair": "MaskPair",
     "scoring.surface": "SurfaceDistances",
     "support.child": "Answer Child",
-    "support.files": "CELLS atomic_write digest read_bytes read_json sha256 write_json",
+    "support.files": "CELLS atomic_write digest read_bytes read_json sha256 state_of write_json",
     "support.lock": "TEMPORARY remove sweep_tree",
     "support.machine": "free_memory gigabytes",
     "support.progress": "Progress print_fitted print_result",

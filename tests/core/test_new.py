@@ -284,6 +284,45 @@ def test_masks_are_known_by_their_values(
     assert CliRunner().invoke(main, ["check", "work.yaml"]).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("scan", "drawn"),
+    [
+        ("{group}/{case}.nii.gz", "{group}/{case}_seg.nii.gz"),
+        ("{group}/{case}.nii.gz", "{group}/{case}_drawn.nii.gz"),
+        ("{group}/{case}/scan.nii.gz", "{group}/{case}/mask.nii.gz"),
+        ("{group}/{case}/scan.nii.gz", "{group}/{case}/drawn.nii.gz"),
+        ("{group}/images/{case}.nii.gz", "{group}/labels/{case}.nii.gz"),
+        ("images/{group}/{case}.nii.gz", "labels/{group}/{case}.nii.gz"),
+        ("scans/{group}/{case}.nii.gz", "drawn/{group}/{case}.nii.gz"),
+    ],
+)
+def test_cases_of_one_name_in_two_groups_are_told_apart(
+    tmp_path: Path, catalogue: Catalogue, scan: str, drawn: str
+) -> None:
+    cases = [(group, f"case{number}") for group in ("north", "south") for number in range(3)]
+    for group, case in cases:
+        image(tmp_path / "scans" / scan.format(group=group, case=case), (10, 10, 10))
+        mask(tmp_path / "scans" / drawn.format(group=group, case=case), (10, 10, 10), 1)
+    made, _ = written(tmp_path / "scans", catalogue)
+    dataset = made.data.layout.build().read()
+    assert [case.id for case in dataset.cases] == [f"{group}-{case}" for group, case in cases]
+    assert {case.patient for case in dataset.cases} == {"case0", "case1", "case2"}  # nobody is on both sides
+    for (group, case), found in zip(cases, dataset.cases, strict=True):
+        assert found.images[0] is not None and found.label is not None
+        assert found.images[0].path.samefile(tmp_path / "scans" / scan.format(group=group, case=case))
+        assert found.label.path.samefile(tmp_path / "scans" / drawn.format(group=group, case=case))
+
+
+def test_visits_of_one_name_stay_with_their_people(tmp_path: Path, catalogue: Catalogue) -> None:
+    for person in ("patient1", "patient2", "patient3"):
+        for visit in ("first", "second"):
+            image(tmp_path / "scans" / person / visit / "scan.nii.gz", (10, 10, 10))
+            mask(tmp_path / "scans" / person / visit / "mask.nii.gz", (10, 10, 10), 1)
+    made, _ = written(tmp_path / "scans", catalogue)
+    people = {case.id: case.patient for case in made.data.layout.build().read().cases}
+    assert len(people) == 6 and all(case.startswith(f"{person}-") for case, person in people.items())
+
+
 def test_each_structure_in_a_file_has_a_value(tmp_path: Path, catalogue: Catalogue) -> None:
     for number in range(2):
         image(tmp_path / f"in/s{number}/ct.nii.gz", (16, 16, 16))

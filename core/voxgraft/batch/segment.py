@@ -29,7 +29,7 @@ from .dispatch import Corrections, Dispatch
 from .entry import PARTS, REVIEW, Decides, Entry
 from .ledger import Ledger
 from .model import WORKFLOW, How, Model
-from .outputs import Outputs, is_result, with_case_ids
+from .outputs import USUAL, Outputs, is_result, with_case_ids
 from .queue import Batch, BatchQueue, Scan
 from .report import REPORT as PAGE
 from .report import write_common_report
@@ -154,10 +154,27 @@ def _named(entries: Sequence[Entry], ledger: Ledger, out: Path, part: Part | Non
 
 
 def _decides(outputs: Outputs, how: How) -> Decides:
-    """What decides on results, beside the scan and the identity of the model."""
-    hashed = outputs.package.facts[WORKFLOW]
-    options = [how.overlap, how.mirror, outputs.writers, how.precision, how.body, hashed]
+    """What decides on results, beside the scan and the identity of the model: options by what they come to, whether
+    they were given or left to the model."""
+    package = outputs.package
+    overlap, mirror = _windows(package, how)
+    writers = sorted({*(outputs.writers or USUAL)})
+    options = [overlap, mirror, writers, how.precision, how.body, package.facts[WORKFLOW]]
     return Decides(options, outputs.code(), outputs.catalogue)
+
+
+def _windows(package: Package, how: How) -> tuple[float, bool]:
+    """How windows overlap, and whether they are mirrored, which they are along those axes alone that training
+    mirrored."""
+    from ..workflow.sections import Inference
+
+    try:
+        own = Inference.model_validate(_workflow(package, "inference"))
+    except ValidationError:  # whoever applies the model says so
+        own = Inference()
+    mirror = own.mirror if how.mirror is None else how.mirror
+    plans = package.members or (package.plan,)
+    return own.overlap if how.overlap is None else how.overlap, mirror and any(plan.mirrored for plan in plans)
 
 
 def _task(outputs: Outputs, timeout: float | None, remote: Remote | None, entry: Entry) -> ScanTask:

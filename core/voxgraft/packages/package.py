@@ -174,7 +174,7 @@ def read_package(path: Path) -> Package:
         labels=labels,
         facts=facts,
         hash=_identity(files),
-        members=_plans(path / "members.json") if "members.json" in files else (),
+        members=_plans(path / "members.json", plan) if "members.json" in files else (),
     )
 
 
@@ -368,13 +368,17 @@ def _check_same_structures(path: Path, plan: Plan, labels: Labels) -> None:
         raise ModelError(f"{path / 'labels.json'}: calls structures {names}; each needs a name of its own")
 
 
-def _plans(path: Path) -> tuple[Plan, ...]:
+def _plans(path: Path, common: Plan) -> tuple[Plan, ...]:
+    """The plans of an ensemble's networks, which see and find the same."""
     try:
         plans = tuple(Plan.model_validate(row) for row in read_json(path))
     except (OSError, ValueError, TypeError):
         raise ModelError(f"{path}: is damaged") from None
     if not plans:
         raise ModelError(f"{path}: is damaged: an ensemble has networks")
+    for name in ("dims", "image_dims", "channels", "labels", "regions", "paint"):
+        if any(getattr(plan, name) != getattr(common, name) for plan in plans):
+            raise ModelError(f"{path}: is damaged: a network has other {name} than the ensemble")
     return plans
 
 
