@@ -43,6 +43,8 @@ class Image:
         channels: Names of all channels.
         affine: 4x4, from voxel indices to RAS millimetres.
         modality: DICOM code or name of a modality; empty where nobody knows.
+        flat: Whether it is a 2D image, whose axes have no direction in the patient.
+        inverted: Whether low values are meant to be shown bright (DICOM's MONOCHROME1).
     """
 
     path: Path
@@ -52,6 +54,8 @@ class Image:
     affine: tuple[tuple[float, ...], ...]
     modality: str
     windows: tuple[Window, ...]
+    flat: bool
+    inverted: bool
 
 
 class Images:
@@ -118,6 +122,8 @@ class Images:
                 affine=tuple(tuple(line) for line in values["affine"]),
                 modality=values["modality"],
                 windows=tuple(Window(**window) for window in values["windows"]),
+                flat=values["flat"],
+                inverted=values["inverted"],
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -145,6 +151,8 @@ class Images:
             affine=tuple(tuple(float(value) for value in line) for line in volume.affine),
             modality=kind,
             windows=tuple(windows_of(plain, kind, catalogue)),
+            flat=volume.dims == 2,
+            inverted=item.facts.get("photometric") == "MONOCHROME1",
         )
         values = asdict(image)
         write_json(self._folder / f"{tag}.json", {name: values[name] for name in values if name not in ("path", "tag")})
