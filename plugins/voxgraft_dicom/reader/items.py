@@ -55,7 +55,7 @@ def refused(headers: Sequence[Header], problems: Problems, frames: Sequence[Fram
     Args:
         headers: Of its files.
         problems: Why it must not be read, one of them an error.
-        frames: Its frames, where they could be told apart.
+        frames: Its frames, where they could be distinguished.
     """
     shown = frames or [single(header) for header in headers]
     return Found(_item(shown, _shape(shown), problems, np.eye(4)))
@@ -74,7 +74,7 @@ def volume(stack: Stack, problems: Problems, name: str, options: DicomOptions) -
     if parts is not None and not any(problem.severity == "error" for problem in stack.problems):
         values = ", ".join(map(shown, parts.values[:MANY])) + (", ..." if channels > MANY else "")
         each = len(frames) // channels
-        text = f"it holds {channels} volumes of {each} slices, told apart by {parts.name} ({values}): its channels"
+        text = f"it holds {channels} volumes of {each} slices, distinguished by {parts.name} ({values}): its channels"
         problems = (*problems, Problem("channels", text, "repair"))
         if channels_of(first) > 1:
             problems = (*problems, Problem("several-volumes", f"it holds {channels} volumes in colour, not one"))
