@@ -166,9 +166,10 @@ CENTIMETRES, TISSUE = 3, 1
 
 def pixel_size(header: Header) -> tuple[tuple[float, float], tuple[Problem, ...]]:
     """Millimetres between rows and between columns, with a warning where they are not those of the patient."""
-    if (spacing := _positive(header, "PixelSpacing")) is not None:
+    spacing, detector = _positive(header, "PixelSpacing"), _positive(header, "ImagerPixelSpacing")
+    if spacing is not None and spacing != detector:  # equal, it was not corrected for magnification (PS3.3, 10.7.1.3)
         return spacing, ()
-    if (spacing := _positive(header, "ImagerPixelSpacing")) is not None:
+    if (spacing := detector) is not None:
         text = "its pixel size is that of the detector (ImagerPixelSpacing), on which things are larger than they are"
         return spacing, (Problem("detector-spacing", text, "warning"),)
     if (spacing := _positive(header, "NominalScannedPixelSpacing")) is not None:

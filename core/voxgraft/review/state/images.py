@@ -18,6 +18,7 @@ from ...batch.ledger import Row
 from ...errors import DataError
 from ...imaging.read import read_item
 from ...imaging.volume import Array, Item, Volume
+from ...reports.display import low_is_bright
 from ...support.files import atomic_write, digest, write_json
 from ...support.limits import Limits
 from ...support.texts import counted
@@ -44,7 +45,7 @@ class Image:
         affine: 4x4, from voxel indices to RAS millimetres.
         modality: DICOM code or name of a modality; empty where nobody knows.
         flat: Whether it is a 2D image, whose axes have no direction in the patient.
-        inverted: Whether low values are meant to be shown bright (DICOM's MONOCHROME1).
+        inverted: Whether low values are meant to be shown bright (MONOCHROME1).
     """
 
     path: Path
@@ -152,7 +153,7 @@ class Images:
             modality=kind,
             windows=tuple(windows_of(plain, kind, catalogue)),
             flat=volume.dims == 2,
-            inverted=item.facts.get("photometric") == "MONOCHROME1",
+            inverted=low_is_bright(item),
         )
         values = asdict(image)
         write_json(self._folder / f"{tag}.json", {name: values[name] for name in values if name not in ("path", "tag")})
