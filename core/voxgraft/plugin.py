@@ -14,6 +14,7 @@ from .errors import (
     BadImage,
     DataError,
     ModelError,
+    NoSuchModel,
     PluginError,
     TrainingError,
     UsageError,
@@ -120,6 +121,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "DataError",
     "BadImage",
     "ModelError",
+    "NoSuchModel",
     "TrainingError",
     "PluginError",
     # Readers and writers of images

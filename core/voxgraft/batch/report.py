@@ -171,8 +171,9 @@ def _scores(summary: Mapping[str, Any]) -> str:
 
 def _said(row: Row, reasons: Sequence[str]) -> str:
     """What is said below the enlarged picture of a scan."""
+    sizes = (("ml", "mL"), ("mm2", "mm²"))
     found = [
-        f"{name} {one['ml']:.2f} mL" if one.get("ml") is not None else name
+        " ".join([name, *(f"{one[key]:.2f} {unit}" for key, unit in sizes if one.get(key) is not None)])
         for name, one in row.structures.items()
         if one.get("voxels")
     ]

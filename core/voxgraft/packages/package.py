@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError
+from ..errors import ModelError, NoSuchModel
 from ..imaging.structures import Labels
 from ..preprocessing.plan import Plan, read_plan
 from ..support.files import atomic_write, digest, read_json, sha256, write_json, write_text
@@ -199,7 +199,7 @@ def unpack(archive: Path, folder: Path) -> Package:
         ModelError: It is not a package archive.
     """
     if not archive.is_file():
-        raise ModelError(f"{archive}: there is no such package file")
+        raise NoSuchModel(f"{archive}: there is no such package file")
     try:
         with atomic_write(folder) as temporary, zipfile.ZipFile(archive) as file:
             temporary.mkdir(parents=True)
@@ -250,7 +250,7 @@ def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any
         document = read_json(manifest, LARGEST_DOCUMENT)
         files, facts, version = document["files"], document["facts"], document["format"]
     except (FileNotFoundError, NotADirectoryError):
-        raise ModelError(f"{path}: is not a model package: it has no {MANIFEST}") from None
+        raise NoSuchModel(f"{path}: is not a model package: it has no {MANIFEST}") from None
     except OSError as error:
         raise ModelError(f"{manifest}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
