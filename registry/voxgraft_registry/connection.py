@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from voxgraft.errors import NoSuchRegistry, TrackingError, UsageError, VoxGraftError
-from voxgraft.support.files import sweep, temporary
+from voxgraft.support.lock import sweep, temporary
 from voxgraft.support.mlflow_page import page_command
 
 if TYPE_CHECKING:

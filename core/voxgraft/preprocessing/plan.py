@@ -1,21 +1,26 @@
-"""The plan: every number that follows from the fingerprint, and travels with the weights."""
+"""The plan: every number that follows from the fingerprint, and travels with the weights; and an image as it asks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Le, Len
+from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..components.choice import Options
 from ..errors import ModelError
-from ..imaging.channels import Align
-from ..imaging.resample import Interpolation
+from ..imaging.orientation import shape_at
+from ..imaging.resample import Interpolation, resample_image
 from ..imaging.structures import Region
+from ..imaging.volume import Align, Array
 from ..support.files import read_bytes
+
+if TYPE_CHECKING:
+    from .modality import Modality
 
 _Range = Annotated[Sequence[float], Len(2, 2)]
 _Rule = dict[Literal["modality", "takes", "leaves", "orientation"], Sequence[str]]
@@ -168,6 +173,28 @@ def read_plan(path: Path) -> Plan:
 def _fault(error: ValidationError) -> str:
     first = error.errors()[0]
     return ": ".join([*filter(None, [".".join(map(str, first["loc"]))]), first["msg"].removeprefix("Value error, ")])
+
+
+def network_image(
+    array: Array, spacing: tuple[float, ...], plan: Plan, modality: Modality, missing: Sequence[int] = ()
+) -> NDArray[np.float32]:
+    """Normalise and resample (channel, *spatial), axes in RAS order: the one path for training and for prediction.
+
+    Args:
+        missing: The channels that are not there; the network sees zeros in them, the mean of what is.
+    """
+
+    def normalised(voxels: Array) -> NDArray[np.float32]:
+        result = modality.normalise(voxels, plan.normalisation)
+        if missing:
+            result = np.array(result)
+            result[list(missing)] = 0
+        return result
+
+    shape = shape_at(array.shape[1:], spacing, plan.spacing)
+    if getattr(modality, "voxelwise", False):  # plane by plane: there is never a copy of the scan in float32
+        return resample_image(array, shape, plan.interpolation, normalised)
+    return resample_image(normalised(array), shape, plan.interpolation)
 
 
 def encoded_type(plan: Plan) -> type[np.uint8] | type[np.int16] | type[np.int32]:
