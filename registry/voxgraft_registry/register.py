@@ -40,8 +40,7 @@ class Register:
         store = MlflowStore(MlflowStoreOptions(uri=at.uri, create=True))
         package = _with_scores(run)
         version = store.register(package, options.name, run=run.identity.get(IDENTITY, ""))
-        before = _champion(store, options.name)
-        verdict = self._judge(run, store, package, version, before)
+        before, verdict = self._against_champion(run, store, package, version)
         held = _held_back(run)
         already = before is not None and before.version == version.version
         champion = already or _is_promoted(options, verdict, bool(held))
@@ -55,6 +54,17 @@ class Register:
         run.progress.say(f"register: {options.name} version {version.version} {role}: {reason}")
         if not champion:
             run.remarks.append(f"{options.name} version {version.version} {role}")
+
+    def _against_champion(
+        self, run: Run, store: MlflowStore, package: Package, version: Version
+    ) -> tuple[Version | None, Verdict | None]:
+        """The champion, and the comparison with it: again where another process has promoted a version meanwhile."""
+        champion = _champion(store, version.name)
+        while True:
+            before, verdict = champion, self._judge(run, store, package, version, champion)
+            champion = _champion(store, version.name)
+            if getattr(champion, "version", None) == getattr(before, "version", None):
+                return champion, verdict
 
     def _judge(
         self, run: Run, store: MlflowStore, package: Package, version: Version, before: Version | None

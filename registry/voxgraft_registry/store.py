@@ -61,7 +61,8 @@ class MlflowStore:
             if uri.startswith("models:/m-"):
                 uri = client.get_logged_model(uri.removeprefix("models:/")).artifact_location
             package = fetch_package(uri, at, f"models:/{version.name}/{version.version}")
-        if (expected := version.tags.get(HASH)) and expected != package.hash:
+        now = {HASH: package.hash, FILES: sha256(package.folder / MANIFEST)}  # the second covers how it is applied
+        if any(version.tags.get(tag, content) != content for tag, content in now.items()):
             raise ModelError(f"{reference}: its package is not the one that was registered (its hash differs)")
         return package.folder
 

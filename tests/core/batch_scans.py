@@ -31,20 +31,22 @@ CONTRACT = {
 
 
 def model(folder: Path, **changes: Any) -> Package:
-    """A package without weights: what a batch needs to know of a model."""
+    """A package without weights: what a batch needs to know of a model; its lists are as long as it has axes and
+    channels."""
     folder.mkdir(parents=True, exist_ok=True)
+    axes, dims = changes.get("image_dims", 3), changes.get("dims", 3)
     values: dict[str, Any] = {
         "dims": 3,
         "image_dims": 3,
         "channels": ("image",),
         "labels": ((1, "ball"), (2, "core")),
         "modality": "mr",
-        "normalisation": ({},),
-        "spacing": (1.0, 1.0, 1.0),
-        "patch": (16, 16, 16),
+        "normalisation": ({},) * len(changes.get("channels", ("image",))),
+        "spacing": (1.0,) * axes,
+        "patch": (16,) * dims,
         "batch": 1,
-        "strides": ((1, 1, 1),),
-        "contract": CONTRACT,
+        "strides": ((1,) * dims,),
+        "contract": {key: value[:axes] if key.endswith("_mm") else value for key, value in CONTRACT.items()},
     }
     facts = {"name": "balls", "version": "3", "voxgraft": "0", **changes.pop("facts", {})}
     identity = changes.pop("hash", "a" * 64)

@@ -95,6 +95,7 @@ def test_a_scan_of_other_channels_is_told_what_to_be(channels, names, said) -> N
     from training import tiny_plan
 
     changes = {"image_dims": 2, "dims": 2, "channels": names, "spacing": (1.0, 1.0), "patch": (8, 8)}
+    changes |= {"normalisation": ({},) * len(names)}
     plan = Plan.model_validate({**tiny_plan().model_dump(), **changes, "strides": ((1, 1),)})
     item = Item(Path("a.png"), "picture", (9, 9), np.diag([-1.0, -1, 1, 1]), channels=channels)
     assert any(reason.startswith(said) for reason in judge(item, plan).reasons)

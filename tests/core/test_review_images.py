@@ -11,7 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from batch_scans import CONTRACT, Brightness, ball, model, other_code, write_scan
+from batch_scans import Brightness, ball, model, other_code, write_scan
 from PIL import Image as Picture
 from pydicom.dataset import Dataset
 from review_batches import Browser, nifti, opened
@@ -102,7 +102,7 @@ def test_a_colour_picture_is_shown_in_colours_and_its_flat_mask_is_corrected(
     pixels[5:12, 8:20] = (180, 120, 40)
     (tmp_path / "in").mkdir()
     Picture.fromarray(pixels).save(tmp_path / "in" / "eye.png")
-    contract = {**CONTRACT, "channels": 3}
+    contract = {"modality": ["MR"], "channels": 3}
     flat = {"dims": 2, "image_dims": 2, "spacing": (1.0, 1.0), "patch": (16, 16), "strides": ((1, 1),)}
     colours = {"channels": ("red", "green", "blue"), "normalisation": ({}, {}, {}), "modality": "rgb"}
     out = batch(tmp_path, catalogue, tmp_path / "in", contract=contract, **flat, **colours)

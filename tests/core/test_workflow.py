@@ -76,6 +76,7 @@ def test_what_is_written_out_reads_back_the_same(workflow, catalogue) -> None:
         (("decoder: {use: unet}", "decoder: {use: unet, widht: 3}"), 10, ["widht"]),
         (("decoder: {use: unet}", "decoder: [unet]"), 10, ["expected a mapping with the key 'use'"]),
         (("check, plan", "plan, check"), 17, ["must come after 'check'"]),
+        (("check, plan", "check, check, plan"), 1, ["'check' appears twice"]),
         (("name: test\n", "name: test\nname: again\n"), 3, ["appears twice"]),
         (("voxgraft: 1", "voxgraft: 2"), 1, ["voxgraft"]),
     ],

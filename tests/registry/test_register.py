@@ -128,6 +128,25 @@ def test_a_champion_whose_files_are_damaged_is_replaced_and_named(new_run: NewRu
     assert registered(run, BAD, 2)["champion"] and "the champion could not be read" in said(run)
 
 
+def test_a_version_that_became_champion_during_the_comparison_is_compared_with(
+    new_run: NewRun, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered(new_run("a"), BAD, 1)
+    best = {case: value + 0.01 for case, value in GOOD.items()}
+    registered(new_run("b", registry={"name": "brain", "promote": "never"}), best, 2)
+    fetch = MlflowStore.fetch
+
+    def meanwhile(self: MlflowStore, reference: str) -> Path:
+        if reference == "models:/brain/1":
+            store(uri).promote("brain", "2")
+        return fetch(self, reference)
+
+    monkeypatch.setattr(MlflowStore, "fetch", meanwhile)
+    outcome = registered(new_run("c"), GOOD, 3)
+    assert outcome["previous"] == "2" and not outcome["champion"]
+    assert store(uri).version("models:/brain@champion").version == "2"
+
+
 def identity(run: Run) -> dict[str, Any]:
     return made_from(run, next(step for step in run.workflow.steps if step.name == "register"))
 

@@ -17,6 +17,7 @@ from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import ModelError, TrackingError
 from voxgraft.packages.package import MANIFEST, MEMBERS, Package, read_package
 from voxgraft.packages.references import Registry, Resolver
+from voxgraft.support.files import sha256
 from voxgraft_registry.options import MlflowStoreOptions
 from voxgraft_registry.references import parse
 from voxgraft_registry.store import MlflowStore
@@ -29,6 +30,18 @@ def store(uri: str) -> MlflowStore:
 
 def client(store: MlflowStore) -> Any:
     return store._client()[0]
+
+
+def test_a_package_whose_workflow_was_changed_by_hand_is_refused(store: MlflowStore, package: Package) -> None:
+    store.register(package, "brain")
+    folder = store.fetch("models:/brain/1")
+    workflow, manifest = folder / "workflow.yaml", json.loads((folder / MANIFEST).read_text())
+    workflow.write_text(workflow.read_text() + "# another\n")
+    manifest["files"]["workflow.yaml"] = {"size": workflow.stat().st_size, "sha256": sha256(workflow)}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    assert read_package(folder).hash == package.hash
+    with pytest.raises(ModelError, match="is not the one that was registered"):
+        store.fetch("models:/brain/1")
 
 
 def test_it_is_a_registry(store: MlflowStore) -> None:

@@ -88,6 +88,8 @@ class Workflow(Options):
     @model_validator(mode="after")
     def _fits_together(self) -> Workflow:
         names = [step.name for step in self.steps]
+        if twice := [name for index, name in enumerate(names) if name in names[:index]]:
+            raise ValueError(f"steps: {twice[0]!r} appears twice; a run does each step once")
         for index, step in enumerate(self.steps):
             spec = step.component
             for before in spec.after if isinstance(spec, ComesAfter) else ():
