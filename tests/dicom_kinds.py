@@ -481,7 +481,7 @@ KINDS = (
         volumes([{}] * 3, number=lambda v, k: 1 + v + 3 * k),
         "several-volumes",
     ),
-    Kind("volumes", "volumes that nothing tells apart", volumes([{}] * 2, number=lambda v, k: 1), "several-volumes"),
+    Kind("volumes", "volumes that nothing distinguishes", volumes([{}] * 2, number=lambda v, k: 1), "several-volumes"),
     Kind("objects", "enhanced MR", enhanced()),
     Kind("objects", "enhanced CT", enhanced(modality="CT", storage="2.1")),
     Kind("objects", "enhanced PET", enhanced(modality="PT", storage="130"), options={"pet": "stored"}),

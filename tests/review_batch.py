@@ -218,7 +218,11 @@ def open_scan(page: Any, url: str, case: str, timeout: int = 60_000) -> None:
 def pane_of(page: Any, plane: int) -> tuple[float, float, float, float]:
     """Left, top, width and height on the screen of the axial (0), coronal (1) or sagittal (2) slice."""
     script = """async (plane) => {
-      for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);  // a tool may need more room
+      const { canvas } = review.picture;
+      const settled = () => Math.abs(canvas.height - canvas.clientHeight * devicePixelRatio) < 2;
+      for (let frame = 0; frame < 2 || (frame < 100 && !settled()); frame++) {  // a tool may need more room
+        await new Promise(requestAnimationFrame);
+      }
       const pane = review.picture.panes().find((one) => one.plane === plane);
       const frame = document.querySelector("#over").getBoundingClientRect();
       const scale = review.picture.canvas.width / frame.width;

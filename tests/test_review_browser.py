@@ -265,6 +265,52 @@ def a_click_changes_its_surroundings_only(page: Any, server: Server) -> None:
     page.keyboard.press("d")
 
 
+def an_island_is_removed_and_one_alone_is_kept(page: Any, server: Server) -> None:
+    patient = Patient(server.out / "coronal" / "mask.nii.gz")
+    open_scan(page, server.url, "coronal")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    here, there = (3, 4, 16), (3, 24, 16)
+    look_at(page, patient, here)
+    page.keyboard.press("d")
+    for voxel in (here, there):
+        stroke(page, AXIAL, [patient.point(AXIAL, voxel)])
+    drawn = page.evaluate("() => review.mask.slice()")
+    page.keyboard.press("y")
+    assert page.evaluate("() => getComputedStyle(document.querySelector('#over')).cursor") == "crosshair"
+    stroke(page, AXIAL, [patient.point(AXIAL, here)])
+    assert place_of(page, here) == 0 and place_of(page, there) == 3
+    page.keyboard.press("Control+z")
+    assert page.evaluate("() => review.mask.slice()") == drawn
+    page.keyboard.press("r")
+    stroke(page, AXIAL, [patient.point(AXIAL, there)])
+    left = page.evaluate("() => review.mask.reduce((count, code) => count + (code === 3), 0)")
+    assert place_of(page, there) == 3 and 0 < left < 100, "the ball is gone as well"
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+s")
+    saved(page)
+    page.keyboard.press("l")
+    stroke(page, AXIAL, [patient.point(AXIAL, there)])
+    assert place_of(page, there) == 3 and "is locked" in page.inner_text("#toasts")
+
+
+def place_of(page: Any, voxel: tuple[int, int, int]) -> int:
+    code: int = page.evaluate("(place) => review.mask[review.grid.index(...place)]", list(voxel))
+    return code
+
+
+def the_cursor_finds_a_structure_that_is_hollow(page: Any) -> None:
+    script = """() => {
+      const { grid } = review;
+      review.mask.fill(0);
+      for (const x of [4, 26]) review.mask[grid.index(x, 8, 9)] = review.chosen.code;
+      review.centre();
+      return review.picture.cursor;
+    }"""
+    x, y, z = page.evaluate(script)
+    assert x in (4, 26) and (y, z) == (8, 9)
+
+
 def a_save_that_would_change_a_finished_structure_is_refused_and_nothing_is_lost(page: Any, server: Server) -> None:
     before = mask_of(server, "Dr-Weber")
     stroke(page, AXIAL, [(0.4, 0.06), (0.6, 0.06)])
@@ -372,6 +418,8 @@ def test_a_reader_goes_the_whole_way_through_the_review(page: Any, server: Serve
     the_picture_shows_the_scan_in_its_window(page, server)
     for kind in AXES:
         what_is_drawn_lies_voxel_for_voxel_in_the_scans_own_grid(kind, page, server)
+    an_island_is_removed_and_one_alone_is_kept(page, server)
+    the_cursor_finds_a_structure_that_is_hollow(page)
     a_reader_finds_a_scan_by_keyboard(page, server)
     the_page_of_charts_is_styled_under_its_own_policy(page, server)
     a_reader_accepts_two_structures_and_draws_the_third(page, server)

@@ -13,8 +13,8 @@ from scipy.ndimage import find_objects
 
 from voxgraft.errors import DataError
 from voxgraft.imaging.structures import boxes_of
-from voxgraft.imaging.volume import Volume
-from voxgraft.reports.display import BONE, LUNG, SOFT_TISSUE, display_window
+from voxgraft.imaging.volume import Item, Problem, Volume
+from voxgraft.reports.display import BONE, LUNG, SOFT_TISSUE, display_window, grey_of
 from voxgraft.reports.drawing import COLOURS, colour_of
 from voxgraft.reports.preview import TILE, preview, previewed, worth_a_glance
 
@@ -249,3 +249,22 @@ def test_boxes_are_those_of_scipy_in_any_order_of_memory(seed: int) -> None:
     values = values[tuple(slice(None, None, int(step)) for step in generator.choice([1, -1], values.ndim))]
     assert boxes_of(values) == find_objects(values)
     assert boxes_of(values, 9) == find_objects(values, max_label=9)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize(("code", "turned"), [("monochrome1", True), ("white-is-zero", True), ("lossy", False)])
+def test_low_values_are_bright_where_the_header_says_so(dims: int, code: str, turned: bool) -> None:
+    shape = (12, 10, 8)[:dims]
+    values = np.linspace(0, 100, int(np.prod(shape))).reshape(shape).astype(np.float32)
+    item = Item(Path("x"), "r", shape, RAS, problems=(Problem(code, "it is so", "warning"),))
+    mask = Volume(np.zeros(shape, np.uint8), RAS, dims=dims)
+    said = previewed(Volume(values, RAS, dims=dims, item=item), mask, Window())  # type: ignore[arg-type]
+    plain = previewed(Volume(100 - values if turned else values, RAS, dims=dims), mask, Window())  # type: ignore[arg-type]
+    greys = [np.asarray(Image.open(BytesIO(one.plain)).convert("L")).astype(int) for one in (said, plain)]
+    assert abs(greys[0] - greys[1]).max() <= 4
+
+
+def test_what_is_no_number_is_black_and_what_is_infinite_white_or_black_as_low_values_are() -> None:
+    plane = np.array([np.nan, np.inf, -np.inf, 0, 100], np.float32)
+    assert grey_of(plane, (0, 100)).tolist() == [0, 255, 0, 0, 255]
+    assert grey_of(plane, (100, 0)).tolist() == [0, 0, 255, 255, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from batch_scans import CONTRACT, Brightness, ball, model, write_scan
+from batch_scans import CONTRACT, Brightness, ball, model, other_code, write_scan
 from PIL import Image as Picture
+from pydicom.dataset import Dataset
 from review_batches import Browser, nifti, opened
 
 from dicom_series import make_series
@@ -86,6 +88,9 @@ def test_of_several_channels_each_can_be_shown(tmp_path: Path, catalogue: Catalo
         for channel, path in enumerate(paths):
             scan: Any = nib.load(path)
             assert np.array_equal(image(browser, case, channel).dataobj, scan.dataobj)
+            answer = browser.get(f"/api/scans/{case}/image?channel={channel}")
+            whole = json.loads(answer.headers["X-VoxGraft-Windows"])[-1]
+            assert whole == {"name": "all", "low": np.min(scan.dataobj), "high": np.max(scan.dataobj)}
         assert browser.get(f"/api/scans/{case}/image?channel=2").status_code == 404
         assert browser.decide(case, "ball").status_code == 201
 
@@ -116,7 +121,27 @@ def test_a_colour_picture_is_shown_in_colours_and_its_flat_mask_is_corrected(
             base = browser.json("/api/scans/eye")["mask"]["sha256"]
             assert browser.put("eye", nifti(array, affine), base).status_code == 200
             assert browser.mask("eye", "mine")[0].shape == (30, 20)
-        assert browser.json("/api/scans/eye")["structures"][1]["changed"] == 5
+        structure = browser.json("/api/scans/eye")["structures"][1]
+        assert structure["changed"] == 5 and structure["ml"] is None
+        assert structure["mm2"] == np.sum(browser.mask("eye", "mine")[0] == 2), "areas are those of the corrected mask"
+        assert page["flat"] and not page["inverted"]
+
+
+@pytest.mark.parametrize(("photometric", "inverted"), [("MONOCHROME1", True), ("MONOCHROME2", False)])
+def test_low_values_are_bright_where_the_header_says_so(
+    tmp_path: Path, catalogue: Catalogue, photometric: str, inverted: bool
+) -> None:
+
+    def edit(_: int, slice_: Dataset) -> None:
+        slice_.PhotometricInterpretation = photometric
+
+    make_series(tmp_path / "in" / "mr", ball(), TURNED, edit=edit, Modality="MR")
+    out = batch(tmp_path, catalogue, tmp_path / "in")
+    for _ in range(2):  # read from the scan, and from what an earlier server converted
+        with opened(out, catalogue) as store:
+            browser = Browser.of(store, "Ada")
+            page = browser.json(f"/api/scans/{browser.json('/api/worklist')['scans'][0]['case']}")
+            assert (page["inverted"], page["flat"]) == (inverted, False)
 
 
 def test_a_scan_is_converted_once_and_the_cache_is_bounded(tmp_path: Path, catalogue: Catalogue) -> None:
@@ -139,6 +164,23 @@ def test_a_scan_is_converted_once_and_the_cache_is_bounded(tmp_path: Path, catal
         for path in (out / "review" / "cache").glob("*.json"):
             path.write_text("{")
         assert browser.get("/api/scans/scan-0/image").status_code == 200
+
+
+@pytest.mark.parametrize("module", ["voxgraft_plugins.nifti", "voxgraft_plugins.modalities", "voxgraft"])
+def test_what_other_code_converted_is_not_shown(
+    tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    out = batch(tmp_path, catalogue, write_scan(tmp_path / "in" / "a.nii.gz", ball()))
+    with opened(out, catalogue) as store:
+        Browser.of(store).get("/api/scans/a/image")
+        (kept,) = (out / "review" / "cache").glob("*.nii")
+    with opened(out, catalogue) as store:
+        Browser.of(store).get("/api/scans/a/image")
+        assert list((out / "review" / "cache").glob("*.nii")) == [kept]
+    other_code(monkeypatch, module, "voxgraft.review.state.images")
+    with opened(out, catalogue) as store:
+        assert Browser.of(store).get("/api/scans/a/image").status_code == 200
+        assert len(list((out / "review" / "cache").glob("*.nii"))) == 2
 
 
 @pytest.mark.parametrize(

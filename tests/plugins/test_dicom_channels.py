@@ -87,7 +87,7 @@ def test_three_attributes_together(tmp_path: Path) -> None:
 
 def test_a_blank_b_value_is_that_of_one_volume(tmp_path: Path) -> None:
     values: list[Values] = [{"DiffusionBValue": 1000.0}, {}, {"DiffusionBValue": 500.0}]
-    assert_channels(series(tmp_path, values), "DiffusionBValue", [1, 2, 0], ["not said", "500.0", "1000.0"])
+    assert_channels(series(tmp_path, values), "DiffusionBValue", [1, 2, 0], ["missing", "500.0", "1000.0"])
 
 
 def test_directions_beside_several_volumes_without_any(tmp_path: Path) -> None:

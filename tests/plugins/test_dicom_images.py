@@ -85,6 +85,7 @@ def regions(*sizes: tuple[float, float, int]) -> Any:
     [
         ("DX", {"PixelSpacing": [0.2, 0.1], "ImagerPixelSpacing": [0.4, 0.3]}, None, (0.1, 0.2), None),
         ("DX", {"ImagerPixelSpacing": [0.4, 0.3]}, None, (0.3, 0.4), "detector-spacing"),
+        ("DX", {"PixelSpacing": [0.4, 0.3], "ImagerPixelSpacing": [0.4, 0.3]}, None, (0.3, 0.4), "detector-spacing"),
         ("DX", {"PixelSpacing": "", "ImagerPixelSpacing": [0.4, 0.3]}, None, (0.3, 0.4), "detector-spacing"),
         ("OT", {"NominalScannedPixelSpacing": [0.4, 0.3]}, None, (0.3, 0.4), "scanned-spacing"),
         ("US", {}, regions((0.02, -0.03, 1), (0.5, 0.5, 2)), (0.2, 0.3), "region-spacing"),

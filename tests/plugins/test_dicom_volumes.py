@@ -389,3 +389,44 @@ def test_the_series_header_places_a_mosaic_where_that_of_the_image_is_lost(mosai
 
     item = scan(without(0x1010, mosaics[0], tmp_path / "d.dcm", moved))
     assert [one.code for one in item.errors] == ["mosaic"] and "first or the last" in item.errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("changes", "here", "warned"),
+    [
+        ({"ImagesInAcquisition": 5}, 5, False),
+        ({"ImagesInAcquisition": 5}, 4, True),
+        ({"ImagesInAcquisition": 5}, 3, True),
+        ({"ImagesInAcquisition": 10}, 5, False),  # another reconstruction of the same acquisition
+        ({"ImagesInAcquisition": 3}, 5, False),
+        ({"ImagesInAcquisition": 0}, 5, False),
+        ({"ImagesInAcquisition": None}, 4, False),
+        ({"Modality": "PT", "NumberOfSlices": 5}, 4, True),
+        ({"Modality": "PT", "NumberOfSlices": 5}, 5, False),
+        ({"Modality": "CT", "NumberOfSlices": 5}, 4, False),
+    ],
+)
+def test_slices_lost_at_the_ends_are_missed_where_the_header_counts_them(
+    tmp_path: Path, changes: dict[str, Any], here: int, warned: bool
+) -> None:
+    array = np.arange(8 * 7 * 5, dtype=np.int16).reshape(8, 7, 5)
+    files = make_series(tmp_path, array, AXIAL, SeriesInstanceUID="1.2.3", **{"Modality": "MR", **changes})
+    for files_kept in (files[:here], files[5 - here :]):
+        (item,) = DicomReader().scan(files_kept)
+        assert not item.errors and item.shape == (8, 7, here)
+        found = [problem for problem in item.problems if problem.code == "fewer-slices"]
+        assert [problem.severity for problem in found] == ["warning"] * warned
+        assert all("5" in problem.message and f"{here} are here" in problem.message for problem in found)
+
+
+def test_each_acquisition_of_a_series_is_counted_by_itself(tmp_path: Path) -> None:
+    array = np.arange(8 * 7 * 6, dtype=np.int16).reshape(8, 7, 6)
+
+    def two(k: int, slice_: Dataset) -> None:
+        slice_.AcquisitionNumber = k // 3
+
+    files = make_series(tmp_path, array, AXIAL, edit=two, SeriesInstanceUID="1.2.3", ImagesInAcquisition=3)
+    (item,) = DicomReader().scan(files)
+    assert "fewer-slices" not in {problem.code for problem in item.problems}
+    (item,) = DicomReader().scan(files[:5])
+    assert "fewer-slices" in {problem.code for problem in item.problems}

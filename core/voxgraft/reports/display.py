@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..imaging.volume import Array, Volume
+from ..imaging.volume import Array, Item, Volume
 
 if TYPE_CHECKING:
     from ..preprocessing.modality import Modality
@@ -99,12 +99,17 @@ def first_channel(volume: Volume) -> Array:
     return np.asarray(volume.array.reshape(volume.channels, *volume.shape)[0])
 
 
+def low_is_bright(item: Item | None) -> bool:
+    """Whether the header says that low values are shown bright, as of many radiographs; the values stay as they are."""
+    return item is not None and not {"monochrome1", "white-is-zero"}.isdisjoint(one.code for one in item.problems)
+
+
 def grey_of(plane: Array, window: tuple[float, float]) -> Array:
-    """Intensities as uint8 grey."""
+    """Intensities as uint8 grey, those of the first bound and beyond black, of the second white."""
     low, high = window
     values = plane.astype(np.float32)
     if plane.dtype.kind == "f":
-        values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+        values = np.nan_to_num(values, nan=low, posinf=max(window), neginf=min(window))
     values -= low
     values *= 255 / (high - low)
     grey: Array = values.clip(0, 255).astype(np.uint8)

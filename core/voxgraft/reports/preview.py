@@ -17,7 +17,7 @@ from ..imaging.orientation import reoriented
 from ..imaging.structures import boxes_of
 from ..imaging.volume import Array, Colour, Volume
 from ..support.files import atomic_write
-from .display import BACKGROUND, display_window, first_channel, grey_of, shown_axis
+from .display import BACKGROUND, display_window, first_channel, grey_of, low_is_bright, shown_axis
 from .drawing import (
     CAPTION,
     LETTER,
@@ -90,6 +90,8 @@ def previewed(
     colours = {value: colour_of(index) for index, value in enumerate(sorted({*boxes, *named}))}
     inside = None if modality else _inside(image, values, boxes)
     window = display_window(first_channel(image), modality, inside)
+    if low_is_bright(scan.item):
+        window = window[::-1]
     if image.dims == 2:
         tiles = [flat_tile(image, values, window)]
     else:

@@ -64,6 +64,7 @@ TAGS = {
     "ImageOrientationPatient": 0x00200037,
     "FrameOfReferenceUID": 0x00200052,
     "TemporalPositionIdentifier": 0x00200100,
+    "ImagesInAcquisition": 0x00201002,
     "SamplesPerPixel": 0x00280002,
     "PhotometricInterpretation": 0x00280004,
     "NumberOfFrames": 0x00280008,
@@ -83,6 +84,7 @@ TAGS = {
     "Creator0043": 0x00430010,
     "GEImageKind": 0x0043102F,
     "GEBValue": 0x00431039,
+    "NumberOfSlices": 0x00540081,
     "Units": 0x00541001,
     "DecayCorrection": 0x00541102,
     "FrameReferenceTime": 0x00541300,
@@ -97,7 +99,10 @@ TAGS = {
 WANTED = frozenset(TAGS.values())
 NAMES = {tag: name for name, tag in TAGS.items()}
 WHOLE_NUMBERS = frozenset(
-    {"SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"}
+    {
+        *("SamplesPerPixel", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+        "NumberOfSlices",
+    }
 )
 """Attributes of VR US: two bytes, not text."""
 BINARY = {

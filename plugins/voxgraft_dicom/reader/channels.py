@@ -1,4 +1,4 @@
-"""Several frames in each place: told apart by one named attribute they make channels, otherwise nobody knows."""
+"""Several frames in each place: distinguished by a named attribute they make channels, otherwise they are refused."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ CYCLIC = frozenset({"TriggerTime", "NominalCardiacTriggerDelayTime"})
 
 @dataclass(frozen=True)
 class Parted:
-    """Volumes that were told apart.
+    """Volumes that an attribute distinguishes.
 
     Attributes:
-        name: The attribute that tells them apart.
+        name: The attribute that distinguishes them.
         values: What it says of each.
         channels: The frames of each, in the order of the places.
     """
@@ -83,7 +83,7 @@ def parted(positions: Sequence[Sequence[Frame]], counted: bool = False) -> Parte
     Frames of one SOP instance that stand twice are never parted: they could be copies.
 
     Args:
-        counted: Part them by their count alone where nothing else tells them apart.
+        counted: Part them by their count alone where nothing else distinguishes them.
     """
     frames = [frame for position in positions for frame in position]
     if len({(frame.header.instance, frame.index, frame.corner) for frame in frames}) < len(frames):
@@ -99,7 +99,7 @@ def parted(positions: Sequence[Sequence[Frame]], counted: bool = False) -> Parte
 
 
 def _nested(positions: Sequence[Sequence[Frame]], depth: int) -> Parted | None:
-    """Volumes that several attributes tell apart: parted by one, and what it leaves together by another.
+    """Volumes that several attributes distinguish: parted by one, and what it leaves together by another.
 
     The attribute may be blank for one of its groups, such as the b-value of the volume without diffusion weighting.
     """
@@ -136,7 +136,7 @@ def _joined(names: Key, keys: Sequence[Key], parts: Sequence[Parted]) -> Parted:
     """The volumes of all groups, one group after the other."""
     inner = dict.fromkeys(part.name for part in parts if part.name)
     values = [
-        " ".join(filter(None, [*key, value])) if any(key) else " ".join(filter(None, ["not said", value]))
+        " ".join(filter(None, [*key, value])) if any(key) else " ".join(filter(None, ["missing", value]))
         for key, part in zip(keys, parts, strict=True)
         for value in part.values
     ]
@@ -145,7 +145,7 @@ def _joined(names: Key, keys: Sequence[Key], parts: Sequence[Parted]) -> Parted:
 
 
 def _in_blocks(positions: Sequence[Sequence[Frame]]) -> Parted | None:
-    """Volumes that nothing but their count tells apart: InstanceNumber goes through all places, then does so again.
+    """Volumes that nothing but their count distinguishes: InstanceNumber goes through all places, then does so again.
 
     Taken only where the numbers are all different, and every volume goes through the places in the same order.
     """
@@ -172,7 +172,7 @@ def differing(positions: Sequence[Sequence[Frame]]) -> str:
         if len(names) == 1 and any(len({_key(frame, names) for frame in position}) > 1 for position in positions):
             attributes.append(names[0])
     why = (
-        f"which differ in {', '.join(attributes[:4])}, but these do not tell them apart" if attributes else "all alike"
+        f"which differ in {', '.join(attributes[:4])}, but these do not distinguish them" if attributes else "all alike"
     )
     return f", {why}; export each as a separate series"
 

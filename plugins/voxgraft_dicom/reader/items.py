@@ -55,7 +55,7 @@ def refused(headers: Sequence[Header], problems: Problems, frames: Sequence[Fram
     Args:
         headers: Of its files.
         problems: Why it must not be read, one of them an error.
-        frames: Its frames, where they could be told apart.
+        frames: Its frames, where they could be distinguished.
     """
     shown = frames or [single(header) for header in headers]
     return Found(_item(shown, _shape(shown), problems, np.eye(4)))
@@ -74,7 +74,7 @@ def volume(stack: Stack, problems: Problems, name: str, options: DicomOptions) -
     if parts is not None and not any(problem.severity == "error" for problem in stack.problems):
         values = ", ".join(map(shown, parts.values[:MANY])) + (", ..." if channels > MANY else "")
         each = len(frames) // channels
-        text = f"it holds {channels} volumes of {each} slices, told apart by {parts.name} ({values}): its channels"
+        text = f"it holds {channels} volumes of {each} slices, distinguished by {parts.name} ({values}): its channels"
         problems = (*problems, Problem("channels", text, "repair"))
         if channels_of(first) > 1:
             problems = (*problems, Problem("several-volumes", f"it holds {channels} volumes in colour, not one"))
@@ -166,9 +166,10 @@ CENTIMETRES, TISSUE = 3, 1
 
 def pixel_size(header: Header) -> tuple[tuple[float, float], tuple[Problem, ...]]:
     """Millimetres between rows and between columns, with a warning where they are not those of the patient."""
-    if (spacing := _positive(header, "PixelSpacing")) is not None:
+    spacing, detector = _positive(header, "PixelSpacing"), _positive(header, "ImagerPixelSpacing")
+    if spacing is not None and spacing != detector:  # equal, it was not corrected for magnification (PS3.3, 10.7.1.3)
         return spacing, ()
-    if (spacing := _positive(header, "ImagerPixelSpacing")) is not None:
+    if (spacing := detector) is not None:
         text = "its pixel size is that of the detector (ImagerPixelSpacing), on which things are larger than they are"
         return spacing, (Problem("detector-spacing", text, "warning"),)
     if (spacing := _positive(header, "NominalScannedPixelSpacing")) is not None:

@@ -153,7 +153,7 @@ def _not_said(header: Header) -> Iterator[str]:
 
 
 def _listed(values: set[str]) -> str:
-    return ", ".join(shown(word) or "not said" for word in sorted(values))
+    return ", ".join(shown(word) or "missing" for word in sorted(values))
 
 
 def _bits_fit(header: Header) -> bool:

@@ -70,9 +70,9 @@ class DicomReader:
 
         Intensities are rescaled by the modality transformation of each frame, and by nothing else (private scale
         factors and real world value maps are left alone; PET: see the options): whole numbers stay integers (int16
-        where they fit), others become float32. Colours and told-apart volumes of a series become channels;
-        MONOCHROME1 is left as it is. An item is read with the options of the reader that found it, whichever reader
-        reads it: its facts say what its voxels mean.
+        where they fit), others become float32. Colours become channels, as do the volumes of a series that an
+        attribute distinguishes; MONOCHROME1 is left as it is. An item is read with the options of the reader that
+        found it, whichever reader reads it: its facts say what its voxels mean.
 
         Raises:
             BadImage: A file is damaged, cannot be decoded, or has changed since the scan.

@@ -55,7 +55,7 @@ def volumes(frames: Sequence[Frame], problems: Problems, options: DicomOptions) 
     """
     frames, left_out = _without_localizers(frames)
     frames, dropped = without_copies(frames)
-    problems = (*problems, *left_out, *dropped, *shared_names(frames), *pixel_problems(frames))
+    problems = (*problems, *left_out, *dropped, *shared_names(frames), *pixel_problems(frames), *_fewer(frames))
     nowhere = [frame for frame in frames if plane_of(frame) is None]
     if nowhere:
         what = f"{len(nowhere)} of its {len(frames)} slices do not say, or say wrongly, where in the patient they lie"
@@ -69,6 +69,27 @@ def volumes(frames: Sequence[Frame], problems: Problems, options: DicomOptions) 
         text = f"its series holds {len(parts)} complete volumes, which were read as separate images"
         problems = (*problems, Problem("split-series", text, "repair"))
     return [volume(part.stack, problems, part.name, options) for part in parts]
+
+
+def _fewer(frames: Sequence[Frame]) -> Problems:
+    """Whether images are missing that the header counts; at the ends of a volume nothing else shows it.
+
+    The count of an acquisition includes its other reconstructions, so a multiple of what is here proves nothing.
+    """
+    for acquisition in _by(frames, lambda frame: frame.text("AcquisitionNumber")):
+        said = {frame.whole("ImagesInAcquisition") for frame in acquisition}
+        here = len({(frame.header.instance, frame.index) for frame in acquisition})
+        if len(said) == 1 and (count := said.pop()) > here and count % here:
+            return (_incomplete(f"its acquisition has {count} images (ImagesInAcquisition), and {here} are here"),)
+    count, places = frames[0].whole("NumberOfSlices"), {frame.text("ImagePositionPatient") for frame in frames}
+    if modality_of(frames[0].header) == "PT" and len(places) < count:
+        return (_incomplete(f"it has {count} slices (NumberOfSlices), and {len(places)} are here"),)
+    return ()
+
+
+def _incomplete(what: str) -> Problem:
+    text = f"by its header {what}; slices may be missing at its ends"
+    return Problem("fewer-slices", text, "warning")
 
 
 def _parts(frames: Sequence[Frame]) -> list[Part]:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...batch.ledger import Row
+from ...components.code import own_code
 from ...errors import DataError
 from ...imaging.read import read_item
 from ...imaging.volume import Array, Item, Volume
+from ...reports.display import low_is_bright
 from ...support.files import atomic_write, digest, write_json
 from ...support.limits import Limits
 from ...support.texts import counted
@@ -43,6 +45,8 @@ class Image:
         channels: Names of all channels.
         affine: 4x4, from voxel indices to RAS millimetres.
         modality: DICOM code or name of a modality; empty where nobody knows.
+        flat: Whether it is a 2D image, whose axes have no direction in the patient.
+        inverted: Whether low values are meant to be shown bright (MONOCHROME1).
     """
 
     path: Path
@@ -52,6 +56,8 @@ class Image:
     affine: tuple[tuple[float, ...], ...]
     modality: str
     windows: tuple[Window, ...]
+    flat: bool
+    inverted: bool
 
 
 class Images:
@@ -85,7 +91,8 @@ class Images:
         Raises:
             DataError: It is gone, has changed or cannot be read, or has no such channel.
         """
-        tag = digest([row.input_hash, row.input, row.series, channel, modality])[:32]
+        code = [own_code(), *map(catalogue.fingerprint, ("reader", "modality"))]
+        tag = digest([row.input_hash, row.input, row.series, channel, modality, names, code])[:32]
         with self._alone(tag):
             if (known := self._known.get(tag) or self._kept(tag)) is not None and known.path.exists():
                 with suppress(OSError):
@@ -118,6 +125,8 @@ class Images:
                 affine=tuple(tuple(line) for line in values["affine"]),
                 modality=values["modality"],
                 windows=tuple(Window(**window) for window in values["windows"]),
+                flat=values["flat"],
+                inverted=values["inverted"],
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -145,6 +154,8 @@ class Images:
             affine=tuple(tuple(float(value) for value in line) for line in volume.affine),
             modality=kind,
             windows=tuple(windows_of(plain, kind, catalogue)),
+            flat=volume.dims == 2,
+            inverted=low_is_bright(item),
         )
         values = asdict(image)
         write_json(self._folder / f"{tag}.json", {name: values[name] for name in values if name not in ("path", "tag")})

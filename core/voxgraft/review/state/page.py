@@ -66,6 +66,8 @@ def scan(store: Reviewed, case: str, reader: str) -> dict[str, Any]:
         "image_tag": image.tag if image else None,
         "image_error": problem,
         "windows": [asdict(window) for window in image.windows] if image else [],
+        "flat": image is not None and image.flat,
+        "inverted": image is not None and image.inverted,
         "structures": _structures(seen, np.array(grid["affine"])),
         "flags": [dict(flag) for flag in row.flags],
         "notes": [asdict(note) for note in seen.notes],
@@ -107,20 +109,24 @@ def _grid_or_reason(store: Reviewed, seen: Seen, image: Image | None) -> tuple[d
 
 
 def _structures(seen: Seen, affine: Array) -> list[dict[str, Any]]:
-    """The structures of a scan; volumes are those of the mask that the reader works on."""
+    """The structures of a scan; volumes, or areas in a 2D image, are those of the mask that the reader works on."""
     own, finished, mine = seen.own, seen.finished, seen.mine
     voxel_ml = float(abs(np.linalg.det(affine[:3, :3]))) / 1000 if affine.size else 0.0
+    pixel_mm2 = float(np.prod(spacing_of(affine)[:2])) if affine.size else 0.0
     rows = []
     for place, (name, found) in enumerate(seen.row.structures.items()):
-        ml = found.get("ml")
-        if mine and ml is not None:
-            ml = round(mine.voxels.get(str(found.get("value")), 0) * voxel_ml, 4)
+        ml, mm2 = found.get("ml"), found.get("mm2")
+        if mine:
+            voxels = mine.voxels.get(str(found.get("value")), 0)
+            ml = None if ml is None else round(voxels * voxel_ml, 4)
+            mm2 = None if mm2 is None else round(voxels * pixel_mm2, 3)
         rows.append(
             {
                 "value": found.get("value"),
                 "name": name,
                 "color": colour_of(place),
                 "ml": ml,
+                "mm2": mm2,
                 "model_ml": found.get("ml"),
                 "confidence": found.get("confidence"),
                 "verdict": own[name].verdict if name in own else None,

@@ -3,6 +3,7 @@ import { Refused, Unreachable, get, openSession, send } from "./api.js";
 import { solve } from "./affine.js";
 import { Corrections } from "./corrections.js";
 import { ask, fill, find, h, plural, rgb, sentence, toast } from "./dom.js";
+import { islandStroke } from "./islands.js";
 import { Codes } from "./nifti.js";
 import { drawNotes } from "./notes.js";
 import { loadMask, openPicture, showPreviewOnly } from "./opening.js";
@@ -19,6 +20,7 @@ export class App {
     this.tool = "look";
     this.plane = 0;
     this.pen = { size: 5, over: false };
+    this.keepsIsland = false;
     this.masksShown = true;
     this.structures = [];
     this.notes = [];
@@ -87,8 +89,10 @@ export class App {
   drawAll() {
     const { scan } = this;
     find("#case").textContent = this.case;
+    const times = (numbers) => numbers.slice(0, scan.flat ? 2 : 3).join(" × ");
+    const size = `${times(scan.shape)} ${scan.flat ? "pixels" : "voxels"} of ${times(scan.spacing_mm.map((mm) => Number(mm.toFixed(2))))} mm`;
     find("#about").textContent = [scan.accession && `Acc. ${scan.accession}`, scan.study_date, scan.description, scan.modality?.toUpperCase(),
-      `${scan.shape.join(" × ")} voxels of ${scan.spacing_mm.map((mm) => Number(mm.toFixed(2))).join(" × ")} mm`].filter(Boolean).join(" · ");
+      size].filter(Boolean).join(" · ");
     find("#previous").disabled = !scan.previous;
     find("#next").disabled = !scan.next;
     fill(find("#flags"), warnings(this).map((text) => h("p", { class: "flag look" }, "▲ ", text)));
@@ -187,11 +191,12 @@ export class App {
   }
 
   readout(place) {
-    const mm = this.toMillimetres(place).map((one) => one.toFixed(1));
+    const [x, y, z] = this.toMillimetres(place).map((one) => one.toFixed(1));
+    const [i, j, k] = this.grid.fileVoxel(place);
+    const where = this.scan.flat ? `pixel ${i}, ${j}` : `R ${x}  A ${y}  S ${z} mm · voxel ${i}, ${j}, ${k}`;
     const name = this.structureOf(this.mask[this.grid.index(...place)])?.name ?? "no structure";
     const value = this.picture.intensity(place);
-    find("#readout").textContent =
-      `R ${mm[0]}  A ${mm[1]}  S ${mm[2]} mm · voxel ${this.grid.fileVoxel(place).join(", ")} · intensity ${Number(value.toFixed(3))} · ${name}`;
+    find("#readout").textContent = `${where} · intensity ${Number(value.toFixed(3))} · ${name}`;
   }
 
   point(pane, cell, place, picture) {
@@ -216,13 +221,21 @@ export class App {
     const { grid, mask, chosen } = this;
     if (!chosen || !mask) return;
     const sum = [0, 0, 0];
-    let number = 0;
-    for (let at = mask.indexOf(chosen.code); at >= 0; at = mask.indexOf(chosen.code, at + 1)) {
-      const place = grid.place(at);
+    let number = 0, nearest = null, least = Infinity;
+    const each = (visit) => {
+      for (let at = mask.indexOf(chosen.code); at >= 0; at = mask.indexOf(chosen.code, at + 1)) visit(grid.place(at));
+    };
+    each((place) => {
       for (let axis = 0; axis < 3; axis++) sum[axis] += place[axis];
       number += 1;
-    }
-    if (number) this.setCursor(sum.map((one) => Math.round(one / number)));
+    });
+    const centre = sum.map((one) => Math.round(one / number));
+    if (number && mask[grid.index(...centre)] === chosen.code) return this.setCursor(centre);
+    each((place) => {
+      const far = Math.hypot(...place.map((one, axis) => (one - centre[axis]) * this.picture.spacing[axis]));
+      if (far < least) [nearest, least] = [place, far];
+    });
+    if (nearest) this.setCursor(nearest);
   }
 
   toggleShown(structure) {
@@ -254,6 +267,18 @@ export class App {
     if (this.preview) { toast("Apply or drop the preview first.", "look"); return null; }
     const erase = this.tool === "eraser" || this.corrections.erasing;
     return { label: this.chosen.code, locked: this.lockedCodes(), erase, over: this.pen.over };
+  }
+
+  /** Remove the piece of the chosen structure at a place, or keep nothing but this piece. */
+  takeIsland(place) {
+    const rules = this.rules();
+    if (!rules) return;
+    if (this.mask[this.grid.index(...place)] !== rules.label) return toast(`There is no voxel of ${this.chosen.name} here.`, "look");
+    const one = islandStroke(this.mask, this.grid, place, this.keepsIsland);
+    if (!one.index.length) return toast(`${this.chosen.name} is in one piece.`, "look");
+    this.strokes.add(one);
+    this.show(one.index);
+    toast(`${plural(one.index.length, "voxel")} of ${this.chosen.name} removed; Ctrl+Z brings them back.`);
   }
 
   // Strokes, decisions
@@ -295,7 +320,7 @@ export class App {
     const order = [...this.structures.slice(at + 1), ...this.structures.slice(0, at)];
     const next = order.find((one) => !one.verdict);
     if (next) this.choose(next, true);
-    else toast("Every structure is decided. Press n for the next scan.");
+    else toast("Every structure is decided. Press n for the next scan, Shift+N for the next that is not reviewed.");
   }
 
   async undo(forward = false) {
@@ -352,6 +377,16 @@ export class App {
     }
     this.leaving = true;
     location.href = url;
+  }
+
+  /** The first scan of the worklist, doubtful ones first, that this reader has not finished. */
+  async toOpenScan() {
+    await this.attempt(async () => {
+      const lists = await Promise.all(["open", "started"].map((state) => get(`/api/worklist?state=${state}&limit=2`)));
+      const other = lists.flatMap((list) => list.scans).find((scan) => scan.case !== this.case);
+      if (other) await this.toScan(other.case);
+      else toast("There is no other scan that is not reviewed.", "look");
+    });
   }
 
   toScan(name) { return this.leave(name ? `/scan/${encodeURIComponent(name)}` : null); }

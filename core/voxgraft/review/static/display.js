@@ -9,11 +9,13 @@ const STYLES = [["fill", "filled"], ["contour", "contours"], ["both", "both"]];
 const PLANES = ["axial", "coronal", "sagittal"];
 
 export function prepareDisplay(app) {
-  Object.assign(app, { style: "both", opacity: 0.4, layout: null, beside: false });
+  Object.assign(app, { style: "both", opacity: 0.4, layout: null, beside: false, inverted: app.scan.inverted });
   app.setWindow = (low, high, name = "") => setWindow(app, low, high, name);
   app.display = actions(app);
   drawDisplay(app);
   applyStyle(app);
+  app.picture.setInverted(app.inverted);
+  if (app.scan.flat) app.picture.setFlat();
   const flat = app.grid.shape.indexOf(1);
   if (flat >= 0) app.display[["sagittal", "coronal", "axial"][flat]]();
 }
@@ -34,13 +36,15 @@ function setWindow(app, low, high, name) {
 
 function drawDisplay(app) {
   const [low, high] = app.picture.window;
-  const { windows } = app.scan;
+  const { windows } = app;
+  const digits = Math.min(9, Math.max(0, 3 - Math.floor(Math.log10(high - low))));
   const number = (label, value, change) => h("label", {}, label, h("input", {
-    type: "number", step: "any", value: Number(value.toPrecision(6)), "aria-label": `Window, ${label.trim()}`, onchange: change,
+    type: "number", step: "any", value: Number(value.toFixed(digits)), "aria-label": `Window, ${label.trim()}`, onchange: change,
   }));
   const names = h("select", { id: "window", title: "Window (i)", onchange: (event) => byName(app, event.target.value) },
     windows.map((one) => h("option", { value: one.name, selected: one.name === app.window }, one.name)),
     app.window ? null : h("option", { value: "", selected: true }, "by hand"));
+  const inverted = h("input", { type: "checkbox", id: "inverted", checked: app.inverted, onchange: () => invert(app) });
   const bounds = [number("black ", low, (event) => app.setWindow(Number(event.target.value), app.picture.window[1])),
     number("white ", high, (event) => app.setWindow(app.picture.window[0], Number(event.target.value)))];
   const style = h("select", { title: "Filled or contours (o)", onchange: (event) => setStyle(app, event.target.value) },
@@ -48,9 +52,16 @@ function drawDisplay(app) {
   const opacity = h("input", { type: "range", min: 0, max: 100, value: app.opacity * 100, "aria-label": "Opacity",
     oninput: (event) => { app.opacity = event.target.value / 100; applyStyle(app); } });
   fill(find("#display"),
-    h("span", { class: "group" }, h("label", {}, "Window ", names), bounds),
+    h("span", { class: "group" }, h("label", {}, "Window ", names), bounds,
+      h("label", { title: "Low values bright (Shift+I)" }, inverted, " inverted")),
     h("span", { class: "group" }, h("label", {}, "Masks ", style), h("label", { title: "− +" }, "Opacity ", opacity)),
     channels(app), secondMask(app));
+}
+
+function invert(app) {
+  app.inverted = !app.inverted;
+  for (const picture of [app.picture, app.otherPicture]) picture?.setInverted(app.inverted);
+  drawDisplay(app);
 }
 
 /** Scans of several channels: which one is shown. */
@@ -59,16 +70,18 @@ function channels(app) {
   if (names.length < 2) return null;
   const choice = h("select", { id: "channel", onchange: (event) => showChannel(app, Number(event.target.value)) },
     names.map((name, number) => h("option", { value: number, selected: number === (app.channel ?? 0) }, name)));
-  return h("span", { class: "group" }, h("label", {}, "Channel ", choice));
+  return h("span", { class: "group" }, h("label", { title: "q" }, "Channel ", choice));
 }
 
 async function showChannel(app, number) {
   await app.attempt(async () => {
     app.tell("Loading the channel …");
     const answer = await get(app.url(`image?channel=${number}`), { raw: true });
-    await app.picture.replace(await answer.arrayBuffer());
+    app.windows = JSON.parse(answer.headers.get("X-VoxGraft-Windows"));
+    const [window] = app.windows;
+    await app.picture.replace(await answer.arrayBuffer(), window);
     app.channel = number;
-    app.window = "";
+    app.window = window?.name ?? "";
     app.otherPicture?.share(app.picture);
     await setBeside(app, app.beside);
   });
@@ -87,7 +100,7 @@ function secondMask(app) {
 }
 
 function byName(app, name) {
-  const one = app.scan.windows.find((window) => window.name === name);
+  const one = app.windows.find((window) => window.name === name);
   if (one) app.setWindow(one.low, one.high, one.name);
 }
 
@@ -126,6 +139,8 @@ async function openOther(app) {
   const other = new Picture(find("#gl2"), () => app.redrawOverlay());
   await other.open();
   other.share(app.picture);
+  other.setInverted(app.inverted);
+  if (app.scan.flat) other.setFlat();
   app.otherPicture = other;
   app.shownColors = "";
   app.applyColors();
@@ -152,8 +167,13 @@ function actions(app) {
     zoomIn: () => app.zoom(1.25), zoomOut: () => app.zoom(0.8),
     resetView: () => [app.picture, app.otherPicture].forEach((picture) => picture?.resetView()),
     window: () => {
-      const names = app.scan.windows.map((one) => one.name);
+      const names = app.windows.map((one) => one.name);
       if (names.length) byName(app, names[(names.indexOf(app.window) + 1) % names.length]);
+    },
+    invert: () => invert(app),
+    channel: () => {
+      const count = app.scan.channels?.length ?? 0;
+      return count > 1 ? showChannel(app, ((app.channel ?? 0) + 1) % count) : toast("The scan has one channel.", "look");
     },
     style: () => setStyle(app, STYLES[(STYLES.findIndex(([key]) => key === app.style) + 1) % STYLES.length][0]),
     opaque: opacity(0.1), transparent: opacity(-0.1),

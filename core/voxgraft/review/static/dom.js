@@ -20,7 +20,10 @@ export function fill(element, ...children) {
 }
 
 /** Volumes as a radiologist writes them: two decimals below 10 mL, one below 100, none above. */
-export function millilitres(ml) {
+/** The volume of a structure, or its area in a 2D image. */
+export const size = ({ ml, mm2 }) => (mm2 ?? null) === null ? millilitres(ml) : mm2 === 0 ? "not found" : `${mm2.toFixed(1)} mm²`;
+
+function millilitres(ml) {
   if (ml === null || ml === undefined) return "";
   if (ml === 0) return "not found";
   return `${ml.toFixed(ml < 10 ? 2 : ml < 100 ? 1 : 0)} mL`;

@@ -2,11 +2,13 @@
 
 /**
  * @param {object} volume of the viewer: voxels in the file's order, their scaling, the window, and where the picture's lie
+ * @param {boolean} inverted whether low values are bright
  * @returns {Uint8Array} 0 (black and below) to 255, first axis of the picture fastest; 0 where a voxel is not a number
  */
-export function greys({ img, hdr, cal_min: low, cal_max: high, dimsRAS, img2RASstart: start, img2RASstep: step }) {
+export function greys({ img, hdr, cal_min: low, cal_max: high, dimsRAS, img2RASstart: start, img2RASstep: step }, inverted) {
   const [, nx, ny, nz] = dimsRAS;
-  const scale = (255 * (hdr.scl_slope || 1)) / (high - low), shift = (255 * ((hdr.scl_inter || 0) - low)) / (high - low);
+  const [black, white] = inverted ? [high, low] : [low, high];
+  const scale = (255 * (hdr.scl_slope || 1)) / (white - black), shift = (255 * ((hdr.scl_inter || 0) - black)) / (white - black);
   const level = (value) => Math.min(255, Math.max(0, Math.round(value * scale + shift)));
   const table = tableOf(img, level);
   const shown = new Uint8Array(nx * ny * nz);

@@ -31,6 +31,7 @@ export function listenToMouse(over, picture, app) {
     const place = placeOf(pane, cellOf(pane, x, y));
     if (event.button === 2) held = { kind: "window", x, y, window: picture.window };
     else if (event.button === 1 || event.shiftKey) held = { kind: "pan", x, y, pane };
+    else if (app.tool === "island" && picture === app.picture) app.takeIsland(place);
     else if (app.tool === "click" && picture === app.picture) app.corrections.addPoint(place);
     else if (app.drawing() && picture === app.picture) held = startStroke(pane, x, y);
     else {

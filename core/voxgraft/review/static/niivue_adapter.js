@@ -23,6 +23,7 @@ export class Picture {
     });
     this.canvas = canvas;
     this.drawn = drawn;
+    this.inverted = false;
     this.withoutGradients();
     this.withOwnGreys();
   }
@@ -60,6 +61,18 @@ export class Picture {
     };
   }
 
+  /** A 2D image has no directions in the patient: no letters stand at its edges. */
+  setFlat() { this.nv.opts.isOrientationTextVisible = false; }
+
+  /** Show low values bright; colours stay as they are. */
+  setInverted(inverted) {
+    if (inverted === this.inverted) return;
+    this.inverted = inverted;
+    this.nv.opts.fontColor = inverted ? [0.8, 0.4, 0, 1] : [0.85, 0.85, 0.85, 1];
+    this.nv.updateGLVolume();
+    this.redraw();
+  }
+
   putGreys(volume) {
     const { gl } = this.nv;
     gl.activeTexture(SCAN_TEXTURE);
@@ -72,7 +85,7 @@ export class Picture {
     for (const [name, value] of kept) gl.texParameteri(gl.TEXTURE_3D, name, value);
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
     const [, ...shape] = volume.dimsRAS;
-    gl.texImage3D(gl.TEXTURE_3D, 0, gl.LUMINANCE, ...shape, 0, gl.LUMINANCE, gl.UNSIGNED_BYTE, greys(volume));
+    gl.texImage3D(gl.TEXTURE_3D, 0, gl.LUMINANCE, ...shape, 0, gl.LUMINANCE, gl.UNSIGNED_BYTE, greys(volume, this.inverted));
   }
 
   async open() {
@@ -90,10 +103,10 @@ export class Picture {
   }
 
   /** Show another channel of the same scan; the mask stays. */
-  async replace(buffer) {
+  async replace(buffer, window) {
     const { cursor, mask, volume } = this;
     this.nv.removeVolume(volume);
-    await this.load(buffer);
+    await this.load(buffer, window);
     this.setMask(mask);
     this.setCursor(cursor);
   }

@@ -29,7 +29,8 @@ async function loadPicture(app) {
   const answer = await get(app.url("image"), { raw: true });
   app.picture = new Picture(find("#gl"), () => app.overlay());
   await app.picture.open();
-  const [window] = app.scan.windows;
+  app.windows = app.scan.windows;
+  const [window] = app.windows;
   await app.picture.load(await progress(answer, (text) => app.tell(text)), window);
   app.grid = app.picture.grid;
   app.window = window?.name ?? "";

@@ -21,7 +21,7 @@ export function drawOverlay(canvas, picture, app, second) {
     drawCross(context, pane, picture.cursor);
     drawPins(context, pane, app);
     drawBrush(context, pane, app);
-    drawName(context, pane, app);
+    if (!app.scan.flat) drawName(context, pane, app);
     context.restore();
   }
 }

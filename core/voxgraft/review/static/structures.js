@@ -1,5 +1,5 @@
 // The list of structures: colour, name, volume, whether shown and locked, and the verdict on each.
-import { ask, fill, find, h, millilitres, percent } from "./dom.js";
+import { ask, fill, find, h, percent, size } from "./dom.js";
 
 export const VERDICTS = {
   accepted: ["✓", "accepted", "good"],
@@ -38,7 +38,7 @@ function row(app, structure, number) {
     toggle(structure.locked ? `Unlock ${structure.name}` : `Lock ${structure.name}`, "locked", "lock",
       () => app.toggleLock(structure), structure.locked));
   const state = h("div", { class: "state small" }, verdictTag(structure.verdict, structure.reason),
-    h("span", { class: "ml" }, millilitres(structure.ml)), confidence(structure), structure.edited ? h("span", { class: "soft" }, "changed, not saved") : null);
+    h("span", { class: "ml" }, size(structure)), confidence(structure), structure.edited ? h("span", { class: "soft" }, "changed, not saved") : null);
   return h("div", {
     class: chosen ? "structure chosen" : "structure", "data-name": structure.name, "aria-current": chosen ? "true" : null,
     onclick: () => app.choose(structure, true),

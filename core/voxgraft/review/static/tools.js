@@ -9,6 +9,7 @@ const TOOLS = [
   ["eraser", "Eraser", "e", "Erase the chosen structure, and no other."],
   ["slices", "Slices", "s", "Redraw the structure on a few slices of one plane; the slices between follow."],
   ["click", "Click", "g", "Click where the structure is missing or too large; only the surroundings change."],
+  ["island", "Island", "y", "Click on a separate piece of the structure to remove it, or to keep nothing but it."],
 ];
 
 export function drawTools(app) {
@@ -34,7 +35,7 @@ function size(app) {
   return h("span", { class: "group" }, h("label", {}, "Size ", h("input", {
     type: "range", min: 1, max: 41, step: 2, value: app.pen.size, disabled, "aria-label": "Size of the pen in voxels",
     oninput: (event) => { setSize(app, Number(event.target.value)); },
-  }), h("output", { id: "size" }, app.pen.size)), h("label", { title: "b" }, over, " over other structures"));
+  }), h("output", { id: "size" }, app.pen.size)), h("label", { title: "b" }, over, " over others"));
 }
 
 function setSize(app, value) {
@@ -50,10 +51,20 @@ function setSize(app, value) {
 function drawHelp(app) {
   const [, , , help] = TOOLS.find(([tool]) => tool === app.tool);
   const name = app.chosen && app.tool !== "look" ? h("b", {}, `${app.chosen.name}: `) : null;
-  const controls = app.corrections.controls();
+  const controls = app.tool === "island" ? islandControl(app) : app.corrections.controls();
   const plane = app.drawing() ? ` ${PLANES[app.plane]} is the active plane.` : "";
   find("#help").className = controls ? "help roomy" : "help"; // so that the picture does not move when a preview comes
   fill(find("#help"), h("span", {}, name, app.corrections.begun() ? "" : [help, plane]), controls);
+}
+
+function islandControl(app) {
+  return h("button", { type: "button", "data-act": "keeps", onclick: () => toggleIsland(app) },
+    app.keepsIsland ? "keep this piece alone" : "remove this piece", " ", h("kbd", {}, "r"));
+}
+
+function toggleIsland(app) {
+  app.keepsIsland = !app.keepsIsland;
+  drawTools(app);
 }
 
 export function setTool(app, tool) {
@@ -61,7 +72,7 @@ export function setTool(app, tool) {
   app.corrections.leave();
   app.tool = tool;
   app.corrections.enter(tool);
-  find("#over").className = `over ${tool === "look" ? "" : "tool"}`;
+  find("#over").className = app.drawing() ? "over tool" : "over"; // the brush is the pointer then
   drawTools(app);
   app.redrawOverlay();
 }
@@ -71,10 +82,10 @@ export function toolActions(app) {
   return {
     ...app.display,
     look: choose("look"), pen: choose("pen"), filled: choose("filled"), eraser: choose("eraser"), slices: choose("slices"),
-    click: choose("click"),
+    click: choose("click"), island: choose("island"),
     thinner: () => setSize(app, app.pen.size - 2), thicker: () => setSize(app, app.pen.size + 2),
     over: () => { app.pen.over = !app.pen.over; drawTools(app); },
-    addRemove: () => app.corrections.toggleAdding(),
+    addRemove: () => (app.tool === "island" ? toggleIsland(app) : app.corrections.toggleAdding()),
     apply: () => app.corrections.apply(),
     cancel: () => (app.corrections.busy() ? app.corrections.cancel() : setTool(app, "look")),
     undo: () => app.undo(), redo: () => app.undo(true), save: () => app.saving.save({ told: true }),

@@ -1,5 +1,5 @@
 // One row of the worklist: picture, what finds the scan, flags, structures, and what was decided.
-import { h, millilitres, percent, plural } from "./dom.js";
+import { h, percent, plural, size } from "./dom.js";
 import { VERDICTS } from "./structures.js";
 
 export const REVIEW = {
@@ -49,9 +49,9 @@ const more = (number, all) => (number > 0 ? h("div", { class: "soft", title: all
 function found(scan) {
   const least = [...scan.structures].sort((a, b) => (a.confidence ?? 2) - (b.confidence ?? 2)).slice(0, 4);
   const rows = least.map((one) => h("div", { class: "pair" }, h("span", { class: "clip" }, one.name),
-    h("span", { class: "number" }, one.mm2 === undefined ? millilitres(one.ml) : `${one.mm2.toFixed(1)} mm²`),
+    h("span", { class: "number" }, size(one)),
     h("span", { class: one.confidence !== null && one.confidence < 0.8 ? "number low-sure" : "number soft" }, percent(one.confidence))));
-  return [rows, more(scan.structures.length - 4, scan.structures.map((one) => `${one.name} ${millilitres(one.ml)}`))];
+  return [rows, more(scan.structures.length - 4, scan.structures.map((one) => `${one.name} ${size(one)}`))];
 }
 
 function decided(scan) {

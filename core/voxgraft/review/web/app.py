@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -226,7 +228,8 @@ async def _scan(request: Request) -> Response:
 async def _image(request: Request) -> Response:
     channel = query_number(request, "channel", 0, 10**6)
     image = await run_in_threadpool(_store(request).image, _case(request), channel, _reader(request))
-    return _file(request, image.path, image.tag, "application/octet-stream")
+    windows = json.dumps([asdict(window) for window in image.windows])
+    return _file(request, image.path, image.tag, "application/octet-stream", {"X-VoxGraft-Windows": windows})
 
 
 async def _preview(request: Request) -> Response:
@@ -240,8 +243,10 @@ async def _mask(request: Request) -> Response:
     return _file(request, path, content, "application/gzip")
 
 
-def _file(request: Request, path: Path, tag: str, kind: str) -> Response:
-    headers = {"ETag": f'"{tag}"', "Cache-Control": KEPT}
+def _file(
+    request: Request, path: Path, tag: str, kind: str, more: Mapping[str, str] = MappingProxyType({})
+) -> Response:
+    headers = {"ETag": f'"{tag}"', "Cache-Control": KEPT, **more}
     if request.headers.get("if-none-match") == f'"{tag}"':
         return Response(status_code=304, headers=headers)
     return FileResponse(path, media_type=kind, headers=headers)
