@@ -113,7 +113,8 @@ def grid(way: str, classes: int, coarse: int, finer: float) -> Callable[[], torc
     shape = tuple(round(n * finer) for n in GRID)
     if way == OURS:
         from voxgraft.inference.array import _decided, _largest
-        from voxgraft.inference.decide import Interpolation, Place, Tally
+        from voxgraft.inference.decide import Tally
+        from voxgraft.inference.grid import Interpolation, Place
 
         plan: Any = SimpleNamespace(regions=(), classes=classes, ignored=None)
 

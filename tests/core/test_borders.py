@@ -16,7 +16,8 @@ from voxgraft.imaging.structures import Region
 from voxgraft.inference import array as arrays
 from voxgraft.inference import decide
 from voxgraft.inference.array import segment_array
-from voxgraft.inference.decide import Decisions, Interpolation, Place, Planes, Tally, decide_here, mixed, winners
+from voxgraft.inference.decide import Decisions, Tally, decide_here, winners
+from voxgraft.inference.grid import Interpolation, Place, Planes, mixed
 from voxgraft.inference.precision import VolumesByOneDNN
 from voxgraft.inference.sliding import gaussian, logits_by_slab, window_starts
 
@@ -74,6 +75,57 @@ def test_looking_at_borders_alone_gives_what_interpolating_all_gives(
     assert (told(fast) <= told(plain) + 1e-5).all()  # never more sure than all logits are
     if classes == 2:
         assert told(fast) == pytest.approx(told(plain), abs=1e-5)
+
+
+def thin(shape: Shape, classes: int) -> Tensor:
+    """Sheets and threads of one voxel in a background, and one voxel alone, all of them near a tie."""
+    labels = torch.zeros(shape, dtype=torch.long)
+    labels[:, 3], labels[4, :, 2], labels[1, 1, 1] = 1 % classes, 2 % classes, classes - 1
+    return nn.functional.one_hot(labels, classes).movedim(-1, 0).float() * 2.0**-22 + 1
+
+
+@pytest.mark.parametrize("worth", [0.0, 1.0])
+@pytest.mark.parametrize("target", [(17, 9, 8), (8, 40, 9), (9, 9, 64), (3, 9, 31)])
+@pytest.mark.parametrize(("kind", "classes"), [("thin", 1), ("thin", 3), ("thin", 100), ("smooth", 100), ("ties", 100)])
+@pytest.mark.parametrize("layout", ["plain", "classes last", "axes turned", "every other voxel"])
+def test_hard_logits_get_the_class_of_the_definition(
+    kind: str, classes: int, target: Shape, layout: str, worth: float
+) -> None:
+    """Each axis stretched by another factor, from memory of any order, at borders alone and everywhere."""
+    source = (8, 9, 8)
+    logits = thin(source, classes) if kind == "thin" else logits_of(kind, classes, source, 7)
+    places = places_of(source, target)
+    truth = Planes(logits.clone(), places[1:]).at(places[0]).argmax(0)
+    if layout == "classes last":
+        logits = logits.movedim(0, -1).contiguous().movedim(-1, 0)
+    elif layout == "axes turned":
+        logits = logits.transpose(1, 3).contiguous().transpose(1, 3)
+    elif layout == "every other voxel":
+        logits = logits.repeat_interleave(2, 3)[..., ::2]
+    before = logits.clone()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decide, "WORTH", worth)
+        found = Decisions(logits, float(logits.abs().max()), places[1:]).between(places[0], Tally(classes))
+    assert torch.equal(found.long(), truth)
+    assert torch.equal(logits, before)
+
+
+def test_a_row_that_needs_no_interpolation_is_decided_on_a_copy() -> None:
+    """The logits of the slab are read again by the next rows: nothing is worked out in their place."""
+    logits = logits_of("noise", 4, (9, 6, 7), 5)
+    places = places_of((9, 6, 7), (17, 6, 7))
+    before, decisions = logits.clone(), Decisions(logits, float(logits.abs().max()), places[1:])
+    for row in range(17):
+        decisions.between(Place(places[0].along, row, row + 1), Tally(4))
+    assert torch.equal(logits, before)
+
+
+def test_the_largest_of_a_few_voxels_is_that_of_argmax() -> None:
+    for classes in (1, 2, 255, 256, 257):
+        logits = logits_of("ties", classes, (50,), 3)
+        best, found = decide.largest_of_few(logits)
+        assert torch.equal(found.long(), logits.argmax(0))
+        assert torch.equal(best, logits.max(0).values)
 
 
 def test_a_window_of_a_larger_buffer_is_read_where_it_lies() -> None:

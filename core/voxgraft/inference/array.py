@@ -20,7 +20,8 @@ from ..preprocessing.encoding import masks_of, regridded
 from ..preprocessing.plan import encoded_type
 from ..support.machine import free_memory
 from .around import Cover, covering, on_grid
-from .decide import Decisions, Interpolation, Place, Planes, Tally, decide_here, disagree
+from .decide import Decisions, Tally, decide_here, disagree
+from .grid import Interpolation, Place, Planes
 from .need import columns_that_fit
 from .precision import Network
 from .sliding import logits_by_slab
@@ -36,8 +37,8 @@ NOT_FINITE = (
     "mask is made of it"
 )
 
-VALUES = 1 << 22
-"""Interpolated logits that are there together, at least those of one row; with four times as many it takes a quarter
+VALUES = 1 << 21
+"""Interpolated logits that are there together, at least those of one row; with eight times as many it takes a quarter
 longer, since they leave the processor's cache."""
 
 
@@ -217,7 +218,7 @@ def _decided(
         logits = planes.at(some)
         if see is not None:
             see(tuple(slice(place.low, place.high) for place in parts), probabilities_of(logits, plan))
-        found[rows] = decide(logits, plan, tally).cpu().numpy()
+        found[rows] = decide(logits, plan, tally, spent=not all(place.same for place in parts)).cpu().numpy()
     return found
 
 
@@ -290,16 +291,17 @@ def _columns(
         start = end - 1 if width > 1 else end
 
 
-def decide(logits: Tensor, plan: Plan, tally: Tally) -> Tensor:
+def decide(logits: Tensor, plan: Plan, tally: Tally, spent: bool = False) -> Tensor:
     """The winning class of each voxel, or a bit for each region that is more likely there than not.
 
     Args:
         logits: (output, *spatial).
         plan: Says whether outputs are classes, which exclude each other, or regions.
         tally: Is told the probabilities of what was decided.
+        spent: Nobody needs the logits any more.
     """
     if not plan.regions:
-        return decide_here(logits, tally)
+        return decide_here(logits, tally, spent)
     bits = torch.zeros(logits.shape[1:], dtype=torch.int32, device=logits.device)
     for index, channel in enumerate(logits):
         inside = channel > 0

@@ -10,146 +10,11 @@ as in `Planes`: both ways give the same classes, voxel by voxel.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
-
-class Interpolation:
-    """Linear interpolation along one axis between grids over the same extent, a part at a time."""
-
-    def __init__(self, source: int, target: int) -> None:
-        position = (torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5
-        position = position.clamp(0, source - 1)
-        self.low = position.floor().long()
-        self.high = (self.low + 1).clamp_max(source - 1)
-        self.share = (position - self.low).float()
-
-    def targets(self, begin: int, end: int, source: int) -> tuple[int, int]:
-        """The target positions that belong to source positions begin..end, and can be made of them.
-
-        Each target belongs to exactly one of consecutive parts that overlap by their last position.
-
-        Args:
-            begin, end: The part of the source that is there: its first position, and the one after its last.
-            source: Positions of the whole source.
-        """
-        low = 0 if begin == 0 else int((self.low < begin).sum())
-        high = len(self.low) if end >= source else int((self.low < end - 1).sum())
-        return low, max(low, high)
-
-    def take(self, values: Tensor, axis: int, low: int, high: int, begin: int) -> Tensor:
-        """Target positions low..high of an axis whose first position is `begin` of the source.
-
-        Args:
-            values: A part of the source, any number of axes.
-            axis: Along which it is interpolated.
-            low, high: The first target position, and the one after the last.
-            begin: The position in the whole source of the first one in `values`.
-        """
-        return Place(self, low, high, begin).of(values, axis)
-
-
-@dataclass(frozen=True)
-class Place:
-    """A part of the target positions of one axis, made of a part of the source.
-
-    Attributes:
-        along: Between the whole axes.
-        low, high: The first target position, and the one after the last.
-        begin: The position in the whole source of the first one that is there.
-    """
-
-    along: Interpolation
-    low: int
-    high: int
-    begin: int = 0
-
-    @property
-    def number(self) -> int:
-        return self.high - self.low
-
-    @cached_property
-    def neighbours(self) -> tuple[Tensor, Tensor]:
-        """Positions in the part of the source below and above each target."""
-        return self.along.low[self.low : self.high] - self.begin, self.along.high[self.low : self.high] - self.begin
-
-    @cached_property
-    def share(self) -> Tensor:
-        return self.along.share[self.low : self.high]
-
-    @cached_property
-    def same(self) -> bool:
-        """Whether the targets are consecutive positions of the source: there is nothing to interpolate."""
-        lower = self.neighbours[0]
-        return not bool(self.share.any()) and bool((lower.diff() == 1).all())
-
-    def of(self, values: Tensor, axis: int) -> Tensor:
-        """The targets along one axis; a view where there is nothing to interpolate."""
-        lower, upper = self.neighbours
-        if self.same:
-            return values.narrow(axis, int(lower[0]) if len(lower) else 0, self.number)
-        share = self.share.to(values.device).reshape([-1 if a == axis else 1 for a in range(values.ndim)])
-        below = values.index_select(axis, lower.to(values.device))
-        return mixed(below, values.index_select(axis, upper.to(values.device)), share)
-
-
-def mixed(below: Tensor, above: Tensor, share: Tensor) -> Tensor:
-    """`below * (1 - share) + above * share`, written into `below`; `above` is used up.
-
-    Each of the three operations is rounded by itself and grows with its operands, so of two classes the one that is
-    not smaller in both neighbours is not smaller between them; of `torch.lerp` that is not so.
-
-    Args:
-        below, above: Values at the two neighbours, of one shape.
-        share: How much of `above` there is, from 0 to 1; broadcast to that shape.
-    """
-    return below.mul_(1 - share).add_(above.mul_(share))
-
-
-class Planes:
-    """Rows of a finer grid between the planes of a coarser one, from first to last.
-
-    Each plane is interpolated once, from its last axis to its first, and kept while rows beside it are wanted. What is
-    at work together, two planes and a row, stays near the processor.
-
-    Args:
-        values: (class, *spatial).
-        rest: What is wanted along each axis but the first.
-    """
-
-    def __init__(self, values: Tensor, rest: Sequence[Place]) -> None:
-        self.values, self.rest = values, rest
-        self._made: dict[int, Tensor] = {}
-
-    def at(self, rows: Place) -> Tensor:
-        """The targets (class, *spatial) at some rows; a view where there is nothing to interpolate."""
-        lower, upper = (position.tolist() for position in rows.neighbours)
-        if rows.same and all(place.same for place in self.rest):
-            return self._within(self.values[:, lower[0] : lower[0] + rows.number] if lower else self.values[:, :0], 2)
-        result = self.values.new_empty(len(self.values), rows.number, *(place.number for place in self.rest))
-        scratch = torch.empty_like(result[:, 0]) if lower else result
-        shares = rows.share.to(result.device)
-        for row, low, high, share in zip(result.unbind(1), lower, upper, shares, strict=True):
-            below, above = self._plane(low), self._plane(high)
-            torch.mul(below, 1 - share, out=row)
-            row.add_(torch.mul(above, share, out=scratch))  # rounded as in `mixed`
-        return result
-
-    def _plane(self, number: int) -> Tensor:
-        """One plane, (class, *rest); those before the one below it are wanted no more."""
-        if number not in self._made:
-            self._made = {index: plane for index, plane in self._made.items() if index >= number - 1}
-            self._made[number] = self._within(self.values[:, number], 1)
-        return self._made[number]
-
-    def _within(self, values: Tensor, first: int) -> Tensor:
-        for axis in range(len(self.rest) - 1, -1, -1):
-            values = self.rest[axis].of(values, axis + first)
-        return values
-
+from .grid import Place, Planes, mixed, taken
 
 AT_A_TIME = 1 << 17
 """Voxels that are looked at together: what is between stays in the processor's cache."""
@@ -192,6 +57,17 @@ def largest(logits: Tensor, classes: Tensor, second: Tensor | None = None) -> Te
     return best
 
 
+def largest_of_few(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest logit at each of some voxels, (class, voxel), and its class, of several equal ones the first.
+
+    As `max(0)` gives it, in a fifth of the time; faster than `largest` where all is in the processor's cache.
+    """
+    best = logits.amax(0)
+    number = len(logits)
+    order = torch.arange(number, 0, -1, dtype=kind_of(number + 1), device=logits.device)[:, None]
+    return best, (number - ((logits == best).to(order.dtype) * order).amax(0)).to(kind_of(number))
+
+
 def row_groups(logits: Tensor) -> Iterator[slice]:
     """Parts of the first spatial axis of (class, *spatial)."""
     number = logits.shape[1]
@@ -232,7 +108,7 @@ class Tally:
         return [float(s / n) if n else 0.0 for s, n in zip(self.sums, self.voxels, strict=True)]
 
 
-OPEN_AT_A_TIME = 1 << 14
+OPEN_AT_A_TIME = 1 << 12
 """Voxels whose neighbours disagree that are interpolated together."""
 WORTH = 0.4
 """The share of voxels with disagreeing neighbours up to which it is faster to look at those alone."""
@@ -242,12 +118,18 @@ APART = 2.0**-19
 """Of the largest logit: how far the best two must be apart, four times what rounding can do along three axes."""
 
 
-def decide_here(logits: Tensor, tally: Tally) -> Tensor:
-    """The winning class of each voxel of (class, *spatial): uint8 or int16 (*spatial)."""
+def decide_here(logits: Tensor, tally: Tally, spent: bool = False) -> Tensor:
+    """The winning class of each voxel of (class, *spatial): uint8 or int16 (*spatial).
+
+    Args:
+        logits: Finite.
+        tally: Is told the probability of what was decided.
+        spent: Nobody needs the logits any more: they may be written over.
+    """
     classes = torch.empty(logits.shape[1:], dtype=kind_of(len(logits)), device=logits.device)
     for rows in row_groups(logits):
         best = largest(logits[:, rows], classes[rows])
-        tally.add(classes[rows], 1 / _others(logits[:, rows], best))
+        tally.add(classes[rows], 1 / _others(logits[:, rows], best, spent))
     return classes
 
 
@@ -301,13 +183,13 @@ class Decisions:
         places = (rows, *self.rest)
         open_ = ((low != high) | (high == self.unsure)).flatten().nonzero()[:, 0]
         if len(open_) > WORTH * low.numel():
-            return decide_here(self.planes.at(rows), tally)
+            return decide_here(self.planes.at(rows), tally, spent=not all(place.same for place in places))
         found, sure = low.clone(), torch.sigmoid(-rows.of(self.odds, 0))
         for some in torch.split(open_, OPEN_AT_A_TIME):
             values = self._at(some, places)
-            best, classes = values.max(0)
+            best, classes = largest_of_few(values)
             found.view(-1)[some] = classes.to(found.dtype)
-            sure.view(-1)[some] = 1 / _others(values, best)
+            sure.view(-1)[some] = 1 / _others(values, best, spent=True)
         tally.add(found, sure)
         return found
 
@@ -339,15 +221,11 @@ def _range(low: Tensor, high: Tensor, place: Place, axis: int) -> tuple[Tensor, 
     if place.same:
         return place.of(low, axis), place.of(high, axis)
     lower, upper = (index.to(low.device) for index in place.neighbours)
-    if low is high:
-        below, above = low.index_select(axis, lower), low.index_select(axis, upper)
-        return torch.minimum(below, above), torch.maximum(below, above)
-    return (
-        torch.minimum(low.index_select(axis, lower), low.index_select(axis, upper)),
-        torch.maximum(high.index_select(axis, lower), high.index_select(axis, upper)),
-    )
+    least, most = taken(low, axis, lower), taken(high, axis, upper)
+    other = most if low is high else taken(low, axis, upper)
+    return torch.minimum(least, other), torch.maximum(most, least if low is high else taken(high, axis, lower))
 
 
-def _others(logits: Tensor, best: Tensor) -> Tensor:
+def _others(logits: Tensor, best: Tensor, spent: bool = False) -> Tensor:
     """One over the probability of the winner: the sum of exp(logit - best) over classes."""
-    return (logits - best).exp_().sum(0)
+    return (logits.sub_(best) if spent else logits - best).exp_().sum(0)

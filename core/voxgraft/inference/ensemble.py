@@ -27,7 +27,8 @@ from ..preprocessing.plan import Plan, encoded_type
 from ..support.machine import free_memory
 from .around import on_grid
 from .array import See
-from .decide import Interpolation, Tally
+from .decide import Tally
+from .grid import Interpolation
 from .precision import Network, applied
 from .predictor import Applied, How
 from .recipe import network_of
