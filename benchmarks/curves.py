@@ -20,6 +20,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ ATRIUM: dict[str, Changes] = {
     "slices-scratch": {**SLICES, "model.encoder": LITE0, "transfer": [], "training.budget": "460 steps"},
     "slices-imagenet": {**SLICES, "model.encoder": IMAGENET, "transfer": L2SP, "training.budget": "460 steps"},
 }
-"""Each takes four minutes of one core (AMD EPYC with bfloat16 units): what a step costs differs sevenfold."""
+"""Each takes three to four minutes of one core (AMD EPYC with bfloat16 units): what a step costs differs sevenfold."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is trained: the workflow, its numbers of labelled patients, how many there are, the split and the ways."""
+    """What is trained: the workflow, its numbers of labelled patients, how many there are, the split, and the arms.
+
+    Args:
+        common: Changes that all arms share.
+        twins: Arms that differ only in their weights at the start: pretrained, from scratch.
+    """
 
     workflow: str
     labels: tuple[int, ...]
@@ -77,6 +83,7 @@ class DataSet:
     arms: Mapping[str, Changes]
     title: str
     common: Changes = field(default_factory=dict)
+    twins: tuple[tuple[str, str], ...] = ()
 
 
 SETS = {
@@ -94,6 +101,7 @@ SETS = {
             "training.precision": "bf16",
             "training.validation_cases": 2,
         },
+        (("slices-imagenet", "slices-scratch"), ("inflated", "inflated-scratch")),
     ),
 }
 REPLICATES = 5000
@@ -137,28 +145,30 @@ def labels_for(dice: float, labels: Sequence[int], scratch: Sequence[float]) -> 
     return float(2 ** np.interp(dice, line, np.log2(np.asarray(labels, dtype=float))))
 
 
-def analysed(tables: Mapping[tuple[str, int], Array], labels: Sequence[int], arms: Sequence[str]) -> dict[str, Any]:
-    """Points, differences from the first arm and labels saved, each with its interval."""
-    indices = resampling(tables[arms[0], labels[0]].shape, np.random.default_rng(7))
+def analysed(
+    tables: Mapping[tuple[str, int], Array], labels: Sequence[int], pairs: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
+    """Points, and for each pair of arms the differences and the labels saved, each with its interval."""
+    indices = resampling(next(iter(tables.values())).shape, np.random.default_rng(7))
     means = {key: resampled(table, indices) for key, table in tables.items()}
-    base = arms[0]
-    points, differences = [], []
+    points = []
     for (arm, n), table in tables.items():
         point = {"arm": arm, "labels": n, "dice": round(float(table.mean()), 4), "ci95": interval(means[arm, n])}
         points.append({**point, "by_draw": [round(float(value), 4) for value in table.mean(axis=1)]})
-        if arm == base:
-            continue
-        gain = means[arm, n] - means[base, n]
+    differences = []
+    for (arm, base), n in product(pairs, labels):
         rows = zip(means[arm, n], *(means[base, m] for m in labels), strict=True)
         needed = np.array([labels_for(row[0], labels, row[1:]) for row in rows])
-        here = labels_for(float(table.mean()), labels, [float(tables[base, m].mean()) for m in labels])
+        dice = float(tables[arm, n].mean())
+        here = labels_for(dice, labels, [float(tables[base, m].mean()) for m in labels])
         low, high = np.percentile(needed - n, [2.5, 97.5], method="lower")
         differences.append(
             {
                 "arm": arm,
+                "against": base,
                 "labels": n,
-                "difference": round(float(table.mean() - tables[base, n].mean()), 4),
-                "ci95": interval(gain),
+                "difference": round(dice - float(tables[base, n].mean()), 4),
+                "ci95": interval(means[arm, n] - means[base, n]),
                 "saved": _finite(here - n),
                 "saved_ci95": [_finite(low), _finite(high)],
             }
@@ -204,6 +214,12 @@ def steps_of(data: DataSet, arm: str, options: argparse.Namespace) -> int:
     return int(str(data.arms[arm].get("training.budget", options.steps)).split()[0])
 
 
+def pairs_of(data: DataSet, arms: Sequence[str]) -> list[tuple[str, str]]:
+    """Which arms are compared: each with the first, and pretrained slices with their twin from scratch."""
+    pairs = [(arm, arms[0]) for arm in arms[1:]]
+    return [*pairs, *((arm, twin) for arm, twin in data.twins if {arm, twin} <= set(arms) and twin != arms[0])]
+
+
 def drawn(data: DataSet, draw: int, folder: Path, options: argparse.Namespace) -> dict[tuple[str, int], Trained]:
     """All trainings of one draw of labelled patients; the largest number of labels first."""
     found = {}
@@ -233,7 +249,7 @@ def document_of(data: DataSet, draws: Sequence[Mapping[tuple[str, int], Trained]
         "draws": len(draws),
         "patients": len(patients),
         "seconds": {arm: round(value) for arm, value in seconds.items()},
-        **analysed(tables, options.labels, options.arms),
+        **analysed(tables, options.labels, pairs_of(data, options.arms)),
     }
 
 
@@ -246,11 +262,12 @@ def main() -> None:
     parser.add_argument("--long", type=int, metavar="TIMES", help="a training of so many times the steps as well")
     parser.add_argument("--finished", action="store_true", help="take scores whatever version made them")
     options_of(parser, "curves", steps=400, seeds="7")
+    parser.set_defaults(out=None)
     options = parser.parse_args()
     data = SETS[options.name]
     options.labels = [int(n) for n in options.labels.split(",")] if options.labels else list(data.labels)
     options.arms = options.arms.split(",") if options.arms else list(data.arms)
-    out = RESULTS / f"curves_{options.name}.json"
+    out = options.out or RESULTS / f"curves_{options.name}.json"
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)

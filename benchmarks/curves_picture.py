@@ -28,7 +28,9 @@ def picture(document: Mapping[str, Any]) -> str:
     axes.set_xlabel("labelled patients")
     axes.set_ylabel("Dice")
     draws = "1 draw" if document["draws"] == 1 else f"{document['draws']} draws"
-    axes.set_title(f"{document['data']}: {document['steps']} steps, {draws}")
+    steps = document["steps"]
+    budget = "equal minutes" if isinstance(steps, dict) else f"{steps} steps"
+    axes.set_title(f"{document['data']}: {budget}, {draws}")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     text = io.StringIO()

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from voxgraft.imaging.structures import Labels
+from voxgraft.imaging.volume import Volume
 from voxgraft.scoring.confusion import count
 from voxgraft.scoring.pair import Crops, MaskPair
 
@@ -33,3 +35,18 @@ def blobs(seed: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 def noise(seed: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
     return generator.random(shape) < 0.3, generator.random(shape) < 0.5
+
+
+AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
+
+LABELS = Labels.of({"a": 1, "b": 2, "c": 3})
+
+NAMES = ("dice", "recall", "specificity", "hd95", "nsd", "assd", "lesion-recall")
+
+
+def labels_of(seed: int, shape: tuple[int, ...] = (9, 8, 7), values: int = 4) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, values, shape).astype(np.uint8)
+
+
+def volume(array: np.ndarray, dims: int = 0) -> Volume:
+    return Volume(array, AFFINE, dims=dims)

@@ -20,7 +20,7 @@ sys.path.insert(0, {tests!r})
 from batch_scans import Brightness, model
 from voxgraft.packages.references import Resolver
 Resolver.resolve = lambda resolver, reference: model(Path({folder!r}))
-sys.modules["voxgraft.inference.ensemble"] = type("M", (), {{"predictor_of": lambda *_, **__: Brightness()}})
+sys.modules["voxgraft.inference.predictor"] = type("M", (), {{"predictor_of": lambda *_, **__: Brightness()}})
 import voxgraft.batch.model
 voxgraft.batch.model.check_unchanged = lambda package: None
 from voxgraft.cli import main

@@ -376,8 +376,8 @@ def compare(
 
 
 def models(uri: str | None = None) -> Models:
-    """The registered models: `list()`, `show()`, `package()`, `register()`, `promote()`, `rollback()`, `export()` and
-    `import_()`.
+    """The registered models: `list()`, `show()`, `package()`, `register()`, `promote()`, `rollback()`, `delete()`,
+    `export()` and `import_()`.
 
     Args:
         uri: `sqlite:///FILE.db` or `http://HOST:PORT`; by default `MLFLOW_TRACKING_URI`, else ./voxgraft.db.

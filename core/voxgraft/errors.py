@@ -3,7 +3,9 @@
 VoxGraftError                  exit code 1
 ├── UsageError                 exit code 2: the call or the workflow file is wrong, nothing was started
 │   ├── WorkflowError          a workflow file does not fit its schema
-│   └── UnknownComponent       no plugin offers the name
+│   ├── UnknownComponent       no plugin offers the name
+│   ├── NoSuchModel            there is no model of that name (a ModelError too)
+│   └── NoSuchRegistry         there is no registry at that place (a TrackingError too)
 ├── PluginError                a plugin could not be loaded, or answered a hook wrongly
 │   ├── BrokenPlugin           the code of a plugin failed where the engine called it
 │   └── ComponentConflict      two plugins offer one name
@@ -92,8 +94,16 @@ class ModelError(VoxGraftError):
     """A package, or a reference to a model, is no good."""
 
 
+class NoSuchModel(UsageError, ModelError):
+    """What should name a model names none: no such path, package, name, alias or version."""
+
+
 class TrackingError(VoxGraftError):
     """The tracking server or the registry does not answer, or refuses."""
+
+
+class NoSuchRegistry(UsageError, TrackingError):
+    """There is no registry where one should be."""
 
 
 class TrainingError(VoxGraftError):

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from .packages.store import StoreSpec
     from .preprocessing.modality import ModalitySpec
     from .runs.run import StepSpec, TrackerSpec
-    from .scoring.metric import MeasurementSpec, MetricSpec
+    from .scoring.measuring import MeasurementSpec
+    from .scoring.metric import MetricSpec
     from .training.loss import LossSpec
     from .transfer.spec import StrategySpec
 
@@ -55,7 +56,7 @@ _HOMES = {
     "strategy": "transfer.spec",
     "loss": "training.loss",
     "metric": "scoring.metric",
-    "measurement": "scoring.metric",
+    "measurement": "scoring.measuring",
     "step": "runs.run",
     "tracker": "runs.run",
     "store": "packages.store",

@@ -14,6 +14,7 @@ from .errors import (
     BadImage,
     DataError,
     ModelError,
+    NoSuchModel,
     PluginError,
     TrainingError,
     UsageError,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from .components.choice import ExecutorOptions, Options, StoredPath, StrategyOptions, TrackingOptions
     from .components.code import source_hash, version_of
     from .datasets.cases import Case, Dataset, Described, Layout, LayoutSpec, ReadsFolder, Split
-    from .imaging.channels import Align
     from .imaging.formats import (
         PaletteReader,
         Reader,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .imaging.regrid import resample_onto
     from .imaging.structures import Label, Labels, Region
     from .imaging.volume import (
+        Align,
         Array,
         Colour,
         ImageRef,
@@ -91,32 +92,13 @@ if TYPE_CHECKING:
     from .preprocessing.plan import Plan
     from .runs.run import Run, Step, StepSpec, Tracker, TrackerSpec
     from .scoring.calibration import Binning
-    from .scoring.measuring import Measured, measure_values
-    from .scoring.metric import (
-        CalibrationMetric,
-        Code,
-        Inside,
-        Measurement,
-        MeasurementSpec,
-        Metric,
-        MetricSpec,
-        Quantity,
-    )
+    from .scoring.measuring import Code, Inside, Measured, Measurement, MeasurementSpec, Quantity, measure_values
+    from .scoring.metric import CalibrationMetric, Metric, MetricSpec
     from .scoring.pair import MaskPair
     from .scoring.surface import SurfaceDistances
     from .support.child import Answer, Child
-    from .support.files import (
-        CELLS,
-        TEMPORARY,
-        atomic_write,
-        digest,
-        read_bytes,
-        read_json,
-        remove,
-        sha256,
-        sweep_tree,
-        write_json,
-    )
+    from .support.files import CELLS, atomic_write, digest, read_bytes, read_json, sha256, state_of, write_json
+    from .support.lock import TEMPORARY, remove, sweep_tree
     from .support.machine import free_memory, gigabytes
     from .support.progress import Progress, print_fitted, print_result
     from .support.texts import as_stored, as_written, composed, stem, write_rows
@@ -139,6 +121,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "DataError",
     "BadImage",
     "ModelError",
+    "NoSuchModel",
     "TrainingError",
     "PluginError",
     # Readers and writers of images
@@ -297,6 +280,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "signs",
     "slice_axis",
     "source_hash",
+    "state_of",
     "stem",
     "sweep_tree",
     "unopened_in",
@@ -311,7 +295,6 @@ _NAMES = {
     "components.choice": "ExecutorOptions Options StoredPath StrategyOptions TrackingOptions",
     "components.code": "source_hash version_of",
     "datasets.cases": "Case Dataset Described Layout LayoutSpec ReadsFolder Split",
-    "imaging.channels": "Align",
     "imaging.formats": (
         "PaletteReader Reader ReaderSpec ReadsImages StructureReader Trace Writer WriterSpec is_archive "
         "signs unopened_in unopened_problems walk"
@@ -321,7 +304,8 @@ _NAMES = {
     "imaging.regrid": "resample_onto",
     "imaging.structures": "Label Labels Region",
     "imaging.volume": (
-        "Array Colour ImageRef Item MaskRef Problem Volume checked_affine millimetres_apart spacing_of spans_space"
+        "Align Array Colour ImageRef Item MaskRef Problem Volume"
+        " checked_affine millimetres_apart spacing_of spans_space"
     ),
     "imaging.write": "mask_values",
     "inference.predictor": "Predictor",
@@ -345,12 +329,13 @@ _NAMES = {
     "preprocessing.plan": "Plan",
     "runs.run": "Run Step StepSpec Tracker TrackerSpec",
     "scoring.calibration": "Binning",
-    "scoring.measuring": "Measured measure_values",
-    "scoring.metric": "CalibrationMetric Code Inside Measurement MeasurementSpec Metric MetricSpec Quantity",
+    "scoring.measuring": "Code Inside Measured Measurement MeasurementSpec Quantity measure_values",
+    "scoring.metric": "CalibrationMetric Metric MetricSpec",
     "scoring.pair": "MaskPair",
     "scoring.surface": "SurfaceDistances",
     "support.child": "Answer Child",
-    "support.files": "CELLS TEMPORARY atomic_write digest read_bytes read_json remove sha256 sweep_tree write_json",
+    "support.files": "CELLS atomic_write digest read_bytes read_json sha256 state_of write_json",
+    "support.lock": "TEMPORARY remove sweep_tree",
     "support.machine": "free_memory gigabytes",
     "support.progress": "Progress print_fitted print_result",
     "support.texts": "as_stored as_written composed stem write_rows",

@@ -8,8 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxgraft.support.files import remove
-from voxgraft.support.lock import HELD, locked
+from voxgraft.support.lock import HELD, locked, remove
 
 from .connection import Address, pages
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from voxgraft.errors import TrackingError, UsageError, VoxGraftError
-from voxgraft.support.files import sweep, temporary
+from voxgraft.errors import NoSuchRegistry, TrackingError, UsageError, VoxGraftError
+from voxgraft.support.lock import sweep, temporary
 from voxgraft.support.mlflow_page import page_command
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def existing_address() -> Address:
         TrackingError: Nothing says where.
     """
     if not os.environ.get("MLFLOW_TRACKING_URI") and not Path(DEFAULT.removeprefix("sqlite:///")).exists():
-        raise TrackingError(
+        raise NoSuchRegistry(
             "there is no registry here: MLFLOW_TRACKING_URI is not set, and there is no voxgraft.db in this folder; "
             "name one with MLFLOW_TRACKING_URI or, for `voxgraft models`, with --tracking"
         )
@@ -245,7 +245,7 @@ def _check_file(at: Address, create: bool) -> None:
     try:
         exists = database.is_file() and database.stat().st_size > 0
         if not exists and not create:
-            raise TrackingError(f"{at.shown}: there is no registry: this file does not exist; name the right one")
+            raise NoSuchRegistry(f"{at.shown}: there is no registry: this file does not exist; name the right one")
         if exists:
             with database.open("rb") as file:
                 if file.read(16) != b"SQLite format 3\0":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from voxgraft.errors import ModelError
+from voxgraft.errors import ModelError, NoSuchModel
 from voxgraft.packages.package import MANIFEST, read_package, unpack
 from voxgraft.packages.references import cache_folder
 from voxgraft.support.files import sha256
@@ -25,7 +25,7 @@ class FolderStore:
             folder = inner if not (path / MANIFEST).exists() and (inner / MANIFEST).exists() else path
             return read_package(folder).folder
         if not path.is_file():
-            raise ModelError(f"{reference}: there is no such model: no package folder, no package file, no reference")
+            raise NoSuchModel(f"{reference}: there is no such model: no package folder, no package file, no reference")
         target = cache_folder() / "unpacked" / sha256(path)
         try:
             return read_package(target).folder

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from voxgraft.errors import ModelError
+from voxgraft.errors import ModelError, NoSuchModel
 from voxgraft.packages.references import CHALLENGER, CHAMPION
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def parse(text: str) -> Reference:
         return Reference(match["name"], match["alias"] or "", match["version"] or "")
     if match := _RUN.fullmatch(text):
         return Reference(run=match["run"])
-    raise ModelError(f"{text}: write models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID")
+    raise NoSuchModel(f"{text}: write models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID")
 
 
 def check_name(name: str) -> str:
@@ -55,7 +55,7 @@ def check_name(name: str) -> str:
         ModelError: It holds letters that references cannot hold.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise ModelError(f"{name!r} cannot be a model's name: use letters, digits, dot, dash and underscore")
+        raise NoSuchModel(f"{name!r} cannot be a model's name: use letters, digits, dot, dash and underscore")
     return name
 
 
@@ -106,6 +106,23 @@ def demoted(client: MlflowClient, model: RegisteredModel, there: Container[str])
     client.set_registered_model_tag(model.name, HISTORY, json.dumps(past))
     client.set_registered_model_alias(model.name, CHAMPION, past[-1])
     return past[-1]
+
+
+def forgotten(client: MlflowClient, model: RegisteredModel, version: str) -> None:
+    """Take a version out of the aliases and out of those that were champion, before it is deleted.
+
+    Args:
+        client: Of the registry.
+        model: As the registry has it before.
+        version: Its number, as a text.
+    """
+    past = _champions(model)
+    if version in past:
+        rest = [other for other in past if other != version]
+        client.set_registered_model_tag(model.name, HISTORY, json.dumps(rest))
+    for alias, pointed in model.aliases.items():
+        if str(pointed) == version:
+            client.delete_registered_model_alias(model.name, alias)
 
 
 def _champions(model: RegisteredModel) -> list[str]:

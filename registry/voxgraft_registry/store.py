@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from voxgraft.errors import ModelError
+from voxgraft.errors import ModelError, NoSuchModel
 from voxgraft.packages.package import MANIFEST, Package, files_of
 from voxgraft.packages.references import CHAMPION, Version
 from voxgraft.support.files import sha256, write_text
@@ -22,7 +22,7 @@ from .artifacts import FLAVOUR, fetch_package, mlmodel
 from .connection import Address, absent, address, answers, connect, existing_address, pages
 from .options import MlflowStoreOptions
 from .parameters import key_of, name_of
-from .references import check_name, demoted, parse, promoted
+from .references import check_name, demoted, forgotten, parse, promoted
 from .tracker import HASH, experiment_id
 
 if TYPE_CHECKING:
@@ -152,6 +152,36 @@ class MlflowStore:
             version = demoted(client, model, existing)
         return self.version(f"models:/{name}/{version}")
 
+    def delete(self, name: str, version: str) -> Version:
+        """Remove a version with its aliases, the model that it was logged as, and the run that only held it.
+
+        MLflow keeps the files and marks them as deleted; `mlflow gc` removes what is marked.
+
+        Raises:
+            NoSuchModel: There is no such version.
+        """
+        client, at = self._client()
+        with answers(at):
+            found = self._find(f"models:/{name}/{version}")
+            model = client.get_registered_model(name)
+            forgotten(client, model, version)
+            client.delete_model_version(name, version)
+            try:
+                if found.model_id:
+                    client.delete_logged_model(found.model_id)
+                if found.run_id and self._only_holds(client, found.run_id):
+                    client.delete_run(found.run_id)
+            except Exception as error:  # somebody has deleted its run by hand
+                if not absent(error):
+                    raise
+            return _version(found, model.aliases)
+
+    def _only_holds(self, client: MlflowClient, run: str) -> bool:
+        """Whether a run was made to hold a version, and holds no other."""
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        made = experiment is not None and client.get_run(run).info.experiment_id == experiment.experiment_id
+        return made and not pages(client.search_model_versions, filter_string=f"run_id = '{run}'")
+
     def _client(self) -> tuple[MlflowClient, Address]:
         if self._connected is None or self._at is None:
             self._at = address(self._options.uri) if self._options.uri else existing_address()
@@ -166,7 +196,7 @@ class MlflowStore:
             if not absent(error):
                 raise
             names = sorted(str(model.name) for model in pages(client.search_registered_models))
-            raise ModelError(
+            raise NoSuchModel(
                 f"no model is called {name!r}; there are {', '.join(names) or 'none'} in {at.shown}"
             ) from None
 
@@ -176,13 +206,13 @@ class MlflowStore:
         if wanted.run:
             versions = pages(client.search_model_versions, filter_string=f"run_id = '{wanted.run}'")
             if not versions:
-                raise ModelError(f"{reference}: no version of a model was registered by this run")
+                raise NoSuchModel(f"{reference}: no version of a model was registered by this run")
             return max(versions, key=lambda version: int(version.creation_timestamp))
         model = self._model(wanted.name)
         aliases: Mapping[str, Any] = model.aliases
         if wanted.alias and wanted.alias not in aliases:
             known = ", ".join(f"{alias} (version {version})" for alias, version in sorted(aliases.items()))
-            raise ModelError(f"{reference}: the model has no such alias; it has {known or 'none'}")
+            raise NoSuchModel(f"{reference}: the model has no such alias; it has {known or 'none'}")
         number = str(aliases[wanted.alias]) if wanted.alias else wanted.version
         try:
             return client.get_model_version(wanted.name, number)
@@ -190,7 +220,7 @@ class MlflowStore:
             if not absent(error):
                 raise
             known = ", ".join(sorted((version.version for version in self._versions(model)), key=int))
-            raise ModelError(f"{reference}: there is no version {number}; there are {known or 'none'}") from None
+            raise NoSuchModel(f"{reference}: there is no version {number}; there are {known or 'none'}") from None
 
     def _versions(self, model: RegisteredModel, package: Package | None = None, run: str = "") -> list[Version]:
         """A model's versions, the newest first; of all, or of one package and run."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pytest
 
 from voxgraft.batch.ledger import Ledger, Row
 from voxgraft.batch.segment import Batch, segment
-from voxgraft.components.catalogue import Catalogue
+from voxgraft.components.catalogue import Catalogue, Origin
 from voxgraft.imaging.structures import Label, Labels
 from voxgraft.imaging.volume import Volume
 from voxgraft.packages.package import Package
@@ -132,3 +134,20 @@ def broken(tmp_path: Path) -> Path:
     path = write_scan(tmp_path / "in" / "broken.nii.gz")
     path.write_bytes(path.read_bytes()[:300])
     return path
+
+
+def other_code(monkeypatch: pytest.MonkeyPatch, module: str, asks: str = "voxgraft.batch.entry") -> None:
+    """The code of a plugin, or of VoxGraft itself, is another.
+
+    Args:
+        asks: The module that asks for VoxGraft's own code.
+    """
+    if module == "voxgraft":
+        monkeypatch.setattr(f"{asks}.own_code", lambda: "other")
+        return
+    plain: Callable[[Catalogue, Origin], str] = Catalogue.code_of
+
+    def code_of(catalogue: Catalogue, origin: Origin) -> str:
+        return ("other " if origin.module == module else "") + plain(catalogue, origin)
+
+    monkeypatch.setattr(Catalogue, "code_of", code_of)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+from datasets import workflow
+
+from voxgraft.checks.dataset import check_dataset, check_path
+from voxgraft.checks.problem import CaseProblem
+from voxgraft.components.catalogue import Catalogue
+from voxgraft.datasets.dataset import find_dataset
+from voxgraft.workflow.workflow import Workflow, read
 
 AFFINE = np.diag([-1.0, -1.0, 1.5, 1.0])
 AFFINE[:3, 3] = [30, 40, -10]
@@ -56,3 +64,50 @@ def spoil(path: Path, change: Callable[[Any], Any] = lambda a: a, affine: Callab
     """Write a NIfTI file again with other voxels or another affine."""
     image = nib.load(path)
     save(path, change(np.asarray(image.dataobj)), affine(image.affine.copy()))
+
+
+CASE = "P03"
+
+Found = set[tuple[str, str, str | None]]
+
+
+def image(folder: Path, case: str = CASE) -> Path:
+    return folder / "images" / f"{case}.nii.gz"
+
+
+def label(folder: Path, case: str = CASE) -> Path:
+    return folder / "labels" / f"{case}.nii.gz"
+
+
+def told(folder: Path, catalogue: Catalogue) -> list[CaseProblem]:
+    """Everything that is said of a folder, but that nothing tells the patients apart."""
+    _, findings = check_path(folder, catalogue)
+    assert not any(str(folder) in problem.message for problem in findings.problems)
+    return [problem for problem in findings.problems if problem.code != "no-patients"]
+
+
+def found(problems: list[CaseProblem]) -> Found:
+    return {(one.code, one.severity, one.case) for one in problems}
+
+
+def flow(folder: Path, data: Path, catalogue: Catalogue, **changes: str) -> Workflow:
+    return read(workflow(folder, data, **changes), catalogue)
+
+
+def judged(checked: Workflow, catalogue: Catalogue, **changes: Any) -> list[CaseProblem]:
+    dataset = replace(find_dataset(checked.data, catalogue), **changes)
+    problems = check_dataset(dataset, catalogue, checked).problems
+    return [problem for problem in problems if problem.code != "no-patients"]
+
+
+def moved(*shift: float) -> Callable[[Any], Any]:
+    return lambda affine: affine + np.pad(np.array([shift]).T, ((0, 1), (3, 0)))
+
+
+def strays(number: int) -> Callable[[Any], Any]:
+    def change(array: Any) -> Any:
+        array = array.copy()
+        array[2:26:2, 2, 2][:number] = 1
+        return array
+
+    return change

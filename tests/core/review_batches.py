@@ -102,3 +102,22 @@ def nifti(array: Any, affine: Any, packed: bool = True) -> bytes:
     """The bytes of a NIfTI file."""
     data: bytes = nib.Nifti1Image(array, affine).to_bytes()
     return gzip.compress(data, 1) if packed else data
+
+
+def accept(store: ReviewStore, case: str, structure: str, reader: str = "Ada", **more: Any) -> Any:
+    mask = store.seen(case, reader).mask
+    return store.decide(case, reader, **{"structure": structure, "verdict": "accepted", "mask": mask, **more})
+
+
+def drawn(store: ReviewStore, case: str, reader: str, value: int, start: int = 0, base: str | None = None) -> Any:
+    """Save a mask in which a small block has another label."""
+    seen = store.seen(case, reader)
+    with store.editor.using(case, reader, None) as (_, working):
+        array, affine = working.array.copy(), working.affine
+    array[start : start + 2, 0:2, 0:2] = value
+    return store.editor.save(case, reader, base or seen.mask, nifti(array, affine))
+
+
+def masks(out: Path) -> tuple[Any, Any]:
+    mask: Any = nib.load(out / "scan-0" / "mask.nii.gz")
+    return np.asarray(mask.dataobj).copy(), mask.affine

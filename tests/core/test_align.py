@@ -17,10 +17,10 @@ from voxgraft.batch.worklist import Finder
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.datasets.cases import Case
 from voxgraft.errors import DataError
-from voxgraft.imaging.channels import Align, aligned, stack, stack_channels
+from voxgraft.imaging.channels import aligned, stack, stack_channels
 from voxgraft.imaging.orientation import reoriented
 from voxgraft.imaging.read import read
-from voxgraft.imaging.volume import ImageRef, Item, Volume
+from voxgraft.imaging.volume import Align, ImageRef, Item, Volume
 from voxgraft.preprocessing.fingerprint import read_case
 
 FINE = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -19,8 +19,7 @@ import numpy as np
 import pytest
 from batch_scans import SHAPE, Brightness, ball, broken, model, rows, run, states, three, write_scan
 
-from voxgraft.batch.corrections import KEPT, Corrections
-from voxgraft.batch.dispatch import placed
+from voxgraft.batch.dispatch import KEPT, Corrections, placed
 from voxgraft.batch.entry import Entry
 from voxgraft.batch.ledger import Ledger
 from voxgraft.batch.outputs import Found, Outputs

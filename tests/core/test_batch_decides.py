@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from batch_scans import CONTRACT, Brightness, ball, model, rows, run, write_scan
+from batch_scans import CONTRACT, Brightness, ball, model, other_code, rows, run, write_scan
 
-from voxgraft.batch import entry
 from voxgraft.batch.model import WORKFLOW as KEPT
 from voxgraft.batch.model import check_unchanged
 from voxgraft.batch.segment import segment
-from voxgraft.components.catalogue import Catalogue, Origin
+from voxgraft.components.catalogue import Catalogue
 from voxgraft.errors import ModelError
 from voxgraft.inference.recipe import Recipe, network_of
 from voxgraft.packages.package import Package, write_package
@@ -54,7 +53,8 @@ def package(folder: Path, **changes: Any) -> Any:
 
 def again(folder: Path, catalogue: Catalogue, **options: Any) -> str:
     """What becomes of the scan in another call."""
-    return run(folder, catalogue, folder / "a.nii.gz", package=package(folder), **options).scans[0].state
+    changes = {"mirrored": options.pop("mirrored")} if "mirrored" in options else {}
+    return run(folder, catalogue, folder / "a.nii.gz", package=package(folder, **changes), **options).scans[0].state
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,15 @@ def again(folder: Path, catalogue: Catalogue, **options: Any) -> str:
         {"retry": True},
         {"ignore_contract": True},
         {"progress": Progress()},
+        {"overlap": 0.5},  # what it is without being given
+        {"mirror": False},
+        {"mirror": True},  # training mirrored nothing
+        {"precision": "32"},
+        {"body": "off"},
+        {"writers": ["nifti", "dicom-seg"]},
+        {"writers": ["dicom-seg", "nifti", "nifti"]},
     ],
-    ids=lambda options: next(iter(options)),
+    ids=str,
 )
 def test_what_decides_nothing_throws_no_work_away(done: Path, catalogue: Catalogue, options: dict[str, Any]) -> None:
     assert again(done, catalogue, **options) == "skipped"
@@ -79,7 +86,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"mirror": True},
     {"body": "on"},
     {"precision": "bf16"},
-    {"writers": ["nifti", "dicom-seg"]},
+    {"writers": ["nifti"]},
 ]
 
 
@@ -88,10 +95,22 @@ def test_an_option_that_decides_has_scans_done_again(
     tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str], options: dict[str, Any]
 ) -> None:
     write_scan(tmp_path / "a.nii.gz")
-    again(tmp_path, catalogue)
-    assert again(tmp_path, catalogue, **options, progress=Progress()) == "done"
+    again(tmp_path, catalogue, mirrored=(0,))
+    assert again(tmp_path, catalogue, **options, mirrored=(0,), progress=Progress()) == "done"
     assert "segments 1 scan again, done with other options before" in capsys.readouterr().err
-    assert again(tmp_path, catalogue, **options) == "skipped"
+    assert again(tmp_path, catalogue, **options, mirrored=(0,)) == "skipped"
+
+
+def test_what_the_model_says_is_no_other_option_where_it_is_given(tmp_path: Path, catalogue: Catalogue) -> None:
+    write_scan(tmp_path / "a.nii.gz")
+    made = package(tmp_path, mirrored=(0,))
+    (tmp_path / "model" / "workflow.yaml").write_text(f"{WORKFLOW}inference: {{overlap: 0.25, mirror: true}}\n")
+
+    def state(**options: Any) -> str:
+        return run(tmp_path, catalogue, tmp_path / "a.nii.gz", package=made, **options).scans[0].state
+
+    assert [state(), state(overlap=0.25), state(mirror=True)] == ["done", "skipped", "skipped"]
+    assert [state(overlap=0.5), state(mirror=False)] == ["done", "done"]
 
 
 @pytest.mark.parametrize("part", [*TAKING_PART.values(), "voxgraft"])
@@ -104,7 +123,7 @@ def test_other_code_of_what_takes_part_has_scans_done_again(
 ) -> None:
     write_scan(tmp_path / "a.nii.gz")
     again(tmp_path, catalogue)
-    changed(monkeypatch, part)
+    other_code(monkeypatch, part)
     assert again(tmp_path, catalogue, progress=Progress()) == "done"
     assert "segments 1 scan again, done with other code before" in capsys.readouterr().err
     assert again(tmp_path, catalogue) == "skipped"
@@ -114,21 +133,8 @@ def test_other_code_of_what_takes_part_has_scans_done_again(
 def test_other_code_of_what_takes_no_part_has_nothing_done_again(
     done: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    changed(monkeypatch, part)
+    other_code(monkeypatch, part)
     assert again(done, catalogue) == "skipped"
-
-
-def changed(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
-    """The code of a plugin, or of VoxGraft itself, is another."""
-    if module == "voxgraft":
-        monkeypatch.setattr(entry, "own_code", lambda: "other")
-        return
-    plain: Callable[[Catalogue, Origin], str] = Catalogue.code_of
-
-    def code_of(catalogue: Catalogue, origin: Origin) -> str:
-        return ("other " if origin.module == module else "") + plain(catalogue, origin)
-
-    monkeypatch.setattr(Catalogue, "code_of", code_of)
 
 
 def replaced_in_place(scan: Path) -> None:

@@ -28,7 +28,7 @@ from voxgraft.inference.around import covering, on_grid, search_of
 from voxgraft.inference.array import segment_array
 from voxgraft.inference.need import column_bytes
 from voxgraft.inference.sliding import window_starts
-from voxgraft.packages.shortcuts import applied_around, failed, joined, judge, said_around, used_around
+from voxgraft.packages.facts import applied_around, failed, joined, judge, said_around, used_around
 from voxgraft.preprocessing.modality import HOUNSFIELD_LEVELS
 from voxgraft.runs.shortcuts import try_shortcuts
 from voxgraft.support.progress import Progress

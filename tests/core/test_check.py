@@ -18,6 +18,7 @@ from dicom_series import make_series
 from voxgraft.checks import resources as room
 from voxgraft.checks.dataset import check_dataset, check_path
 from voxgraft.checks.problem import CaseProblem
+from voxgraft.checks.voxels import thumbnail
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import Options, Selected
@@ -143,6 +144,12 @@ def test_one_bad_case_does_not_hide_the_others(data_set: Path, tmp_path: Path, c
     assert ("unnamed-label", "box_003") in codes(problems, "error")
     assert {one.case for one in problems if one.severity == "error"} == {"box_000", "box_001", "box_003"}
     assert all(str(tmp_path) not in one.message for one in problems)
+
+
+def test_pictures_of_a_scan_are_alike_at_any_scale_of_intensities() -> None:
+    array = np.random.default_rng(0).normal(100, 20, (24, 22, 20)).astype(np.float32)
+    for scale in (1e-30, 1e34):
+        assert float(thumbnail(array) @ thumbnail(array * np.float32(scale))) == pytest.approx(1, abs=1e-5)
 
 
 def test_copies_under_other_names_are_found(data_set: Path, tmp_path: Path, catalogue: Catalogue) -> None:

@@ -36,7 +36,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         return Brightness()
 
     monkeypatch.setattr("voxgraft.packages.references.Resolver.resolve", resolve)
-    monkeypatch.setitem(sys.modules, "voxgraft.inference.ensemble", type("Module", (), {"predictor_of": trained}))
+    monkeypatch.setitem(sys.modules, "voxgraft.inference.predictor", type("Module", (), {"predictor_of": trained}))
     monkeypatch.setattr("voxgraft.batch.model.check_unchanged", lambda package: None)  # this one has no weights
 
     def invoke(*args: Any, out: Path | None = None) -> Result:
@@ -197,7 +197,7 @@ import voxgraft.inference
 from batch_scans import Brightness, model
 root = Path(sys.argv[1])
 voxgraft.packages.references.Resolver.resolve = lambda resolver, reference: model(root / "model")
-sys.modules["voxgraft.inference.ensemble"] = type("M", (), {"predictor_of": lambda *a, **o: Brightness(slow=0.5)})
+sys.modules["voxgraft.inference.predictor"] = type("M", (), {"predictor_of": lambda *a, **o: Brightness(slow=0.5)})
 import voxgraft.batch.model
 voxgraft.batch.model.check_unchanged = lambda package: None
 from voxgraft.cli import main

@@ -121,6 +121,43 @@ def test_a_second_call_does_only_what_is_missing(tmp_path: Path, monkeypatch: py
     assert call(tmp_path / "in", tmp_path / "out", *key)["skipped"] == 4
 
 
+def replaced(source: Path, **values: Any) -> None:
+    """Another image under the same name, with the same size and time, as an export that sets times leaves it."""
+    before = source.stat()
+    dataset = pydicom.dcmread(source)
+    for name, value in values.items():
+        setattr(dataset, name, value)
+    dataset.save_as(source)
+    assert source.stat().st_size == before.st_size
+    os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_source_that_changed_in_place_is_done_again(tmp_path: Path) -> None:
+    first, second, _ = planted(tmp_path / "in", n=3, BurnedInAnnotation="NONE")
+    key = ("--key", tmp_path / "key")
+    assert call(tmp_path / "in", tmp_path / "out", *key, "--new-key")["written"] == 3
+    uid = str(pydicom.dcmread(first).SOPInstanceUID)
+    replaced(first, SOPInstanceUID=uid[:-1] + "7")  # its result has another name
+    replaced(second, BurnedInAnnotation="YES")
+    told = call(tmp_path / "in", tmp_path / "out", *key)
+    assert (told["written"], told["skipped"], told["quarantined"]) == (1, 1, 1)
+    assert len(results(tmp_path / "out")) == 2
+
+
+def test_a_report_that_names_files_elsewhere_removes_nothing(tmp_path: Path) -> None:
+    (source,) = planted(tmp_path / "in", n=1)
+    key = ("--key", tmp_path / "key")
+    call(tmp_path / "in", tmp_path / "out", *key, "--new-key")
+    report, other = tmp_path / "out" / "deidentify.json", tmp_path / "other.txt"
+    document = json.loads(report.read_text())
+    document["files"][0]["file"] = "../other.txt"
+    report.write_text(json.dumps(document))
+    other.write_text("mine")
+    source.touch()
+    assert "outside of the target" in call(tmp_path / "in", tmp_path / "out", *key, code=2)["error"]
+    assert other.read_text() == "mine"
+
+
 def test_another_table_of_pseudonyms_does_not_give_a_patient_a_second_name(tmp_path: Path) -> None:
     planted(tmp_path / "in", n=1)
     table, key = tmp_path / "names.csv", ("--key", tmp_path / "key")

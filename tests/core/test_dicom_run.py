@@ -16,8 +16,8 @@ from dicom_structures import make_rtstruct, make_seg
 from voxgraft.batch.segment import segment
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.imaging.channels import Align
 from voxgraft.imaging.read import read as read_image
+from voxgraft.imaging.volume import Align
 from voxgraft.packages.package import read_package
 from voxgraft.runs.engine import run_workflow
 from voxgraft.support.progress import Progress

@@ -85,7 +85,7 @@ if stage == "pool":
 import voxgraft.batch.model
 voxgraft.batch.model.check_unchanged = lambda package: None
 voxgraft.batch.segment.resolve_package = lambda reference, catalogue: model(root / "model")
-sys.modules["voxgraft.inference.ensemble"] = type("M", (), {"predictor_of": lambda *a, **o: Predictor()})
+sys.modules["voxgraft.inference.predictor"] = type("M", (), {"predictor_of": lambda *a, **o: Predictor()})
 from voxgraft.cli import main
 main(["segment", "balls", str(root / "in"), "--out", str(root / "out"), *sys.argv[3:]])
 """

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from voxgraft.errors import DataError
-from voxgraft.support.files import FOREIGN, atomic_write, sweep, sweep_tree
-from voxgraft.support.lock import BUSY, HELD, NONE, locked, sole_owner
+from voxgraft.support.files import atomic_write
+from voxgraft.support.lock import BUSY, FOREIGN, HELD, NONE, locked, sole_owner, sweep, sweep_tree
 
 AT_WORK = """
 import sys, time

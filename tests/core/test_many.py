@@ -23,8 +23,8 @@ from voxgraft.datasets.split import check_folds, draw_labelled, split_by_patient
 from voxgraft.discovery import discover
 from voxgraft.errors import DataError, ModelError, TrainingError, WorkflowError
 from voxgraft.imaging.read import read as read_image
-from voxgraft.inference.ensemble import Ensemble, predictor_of
-from voxgraft.inference.predictor import Predictor
+from voxgraft.inference.ensemble import Ensemble
+from voxgraft.inference.predictor import Predictor, predictor_of
 from voxgraft.networks.sources import named_weights
 from voxgraft.packages.package import pack, read_package, unpack
 from voxgraft.packages.references import Resolver

@@ -18,8 +18,7 @@ from voxgraft.batch.segment import segment
 from voxgraft.components.catalogue import Catalogue, Origin
 from voxgraft.imaging.structures import Label, Labels
 from voxgraft.imaging.volume import Item, Volume
-from voxgraft.scoring.measuring import measure_values
-from voxgraft.scoring.metric import Inside, MeasurementSpec, Quantity
+from voxgraft.scoring.measuring import Inside, MeasurementSpec, Quantity, measure_values
 
 LABELS = Labels((Label(1, "ball"), Label(2, "core"), Label(3, "nothing")))
 NONE = ("1", "UCUM", "no units")

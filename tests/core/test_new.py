@@ -170,6 +170,24 @@ def test_one_patient_cannot_be_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.zeros((16, 16, 16), np.uint8), "4 masks, and every voxel is background: there is nothing to learn"),
+        (np.full((16, 16, 16), -1, np.int16), "none of its masks can be used (a0: the label holds -1"),
+        (np.full((16, 16, 16), 0.5, np.float32), "none of its masks can be used (a0: the label holds values that are"),
+    ],
+)
+def test_masks_without_a_structure_give_no_workflow(tmp_path: Path, values: np.ndarray, said: str) -> None:
+    for number in range(4):
+        image(tmp_path / f"in/images/a{number}.nii.gz", values.shape)
+        (tmp_path / "in/labels").mkdir(exist_ok=True)
+        nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / f"in/labels/a{number}.nii.gz")
+    done = CliRunner().invoke(main, ["new", "in"])
+    assert done.exit_code == 1 and said in " ".join(done.stderr.split()), done.stderr
+    assert not list(tmp_path.glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
     ("call", "code", "said"),
     [
         ([], 2, "name the FOLDER"),
@@ -266,6 +284,45 @@ def test_masks_are_known_by_their_values(
     assert CliRunner().invoke(main, ["check", "work.yaml"]).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("scan", "drawn"),
+    [
+        ("{group}/{case}.nii.gz", "{group}/{case}_seg.nii.gz"),
+        ("{group}/{case}.nii.gz", "{group}/{case}_drawn.nii.gz"),
+        ("{group}/{case}/scan.nii.gz", "{group}/{case}/mask.nii.gz"),
+        ("{group}/{case}/scan.nii.gz", "{group}/{case}/drawn.nii.gz"),
+        ("{group}/images/{case}.nii.gz", "{group}/labels/{case}.nii.gz"),
+        ("images/{group}/{case}.nii.gz", "labels/{group}/{case}.nii.gz"),
+        ("scans/{group}/{case}.nii.gz", "drawn/{group}/{case}.nii.gz"),
+    ],
+)
+def test_cases_of_one_name_in_two_groups_are_told_apart(
+    tmp_path: Path, catalogue: Catalogue, scan: str, drawn: str
+) -> None:
+    cases = [(group, f"case{number}") for group in ("north", "south") for number in range(3)]
+    for group, case in cases:
+        image(tmp_path / "scans" / scan.format(group=group, case=case), (10, 10, 10))
+        mask(tmp_path / "scans" / drawn.format(group=group, case=case), (10, 10, 10), 1)
+    made, _ = written(tmp_path / "scans", catalogue)
+    dataset = made.data.layout.build().read()
+    assert [case.id for case in dataset.cases] == [f"{group}-{case}" for group, case in cases]
+    assert {case.patient for case in dataset.cases} == {"case0", "case1", "case2"}  # nobody is on both sides
+    for (group, case), found in zip(cases, dataset.cases, strict=True):
+        assert found.images[0] is not None and found.label is not None
+        assert found.images[0].path.samefile(tmp_path / "scans" / scan.format(group=group, case=case))
+        assert found.label.path.samefile(tmp_path / "scans" / drawn.format(group=group, case=case))
+
+
+def test_visits_of_one_name_stay_with_their_people(tmp_path: Path, catalogue: Catalogue) -> None:
+    for person in ("patient1", "patient2", "patient3"):
+        for visit in ("first", "second"):
+            image(tmp_path / "scans" / person / visit / "scan.nii.gz", (10, 10, 10))
+            mask(tmp_path / "scans" / person / visit / "mask.nii.gz", (10, 10, 10), 1)
+    made, _ = written(tmp_path / "scans", catalogue)
+    people = {case.id: case.patient for case in made.data.layout.build().read().cases}
+    assert len(people) == 6 and all(case.startswith(f"{person}-") for case, person in people.items())
+
+
 def test_each_structure_in_a_file_has_a_value(tmp_path: Path, catalogue: Catalogue) -> None:
     for number in range(2):
         image(tmp_path / f"in/s{number}/ct.nii.gz", (16, 16, 16))
@@ -278,15 +335,21 @@ def test_each_structure_in_a_file_has_a_value(tmp_path: Path, catalogue: Catalog
     assert CliRunner().invoke(main, ["check", "work.yaml"]).exit_code == 0
 
 
-def test_masks_that_were_saved_with_loss_are_black_and_white(tmp_path: Path, catalogue: Catalogue) -> None:
+@pytest.mark.parametrize("quality", [60, 95])
+def test_masks_that_were_saved_with_loss_are_black_and_white(
+    tmp_path: Path, catalogue: Catalogue, quality: int
+) -> None:
     for number in range(3):
         colours = np.random.default_rng(number).integers(0, 255, (48, 40, 3)).astype(np.uint8)
         white = np.zeros((48, 40), np.uint8)
         white[9:30, 11:31] = 255
-        white[15 + number, :] = 255
+        if quality < 90:
+            white[15 + number, :] = 255
+        else:  # few values, all near black and white
+            white[8:32, 16:24] = 254
         for place, array in (("images", colours), ("masks", white)):
             (tmp_path / "in" / place).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array).save(tmp_path / f"in/{place}/p{number}.jpg", quality=60)
+            Image.fromarray(array).save(tmp_path / f"in/{place}/p{number}.jpg", quality=quality)
     made, text = written(tmp_path / "in", catalogue)
     assert made.document()["data"]["labels"]["structure"]["from"][::127] == [128, 255] and "JPEG" in text
     assert CliRunner().invoke(main, ["check", "work.yaml"]).exit_code == 0

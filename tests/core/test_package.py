@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -322,6 +323,34 @@ def test_weights_whose_header_lies_are_refused_before_they_are_loaded(folder: Pa
     (folder / "model.safetensors").write_bytes(WEIGHTS[what])
     rename_in_manifest(folder, "model.safetensors")
     with pytest.raises(ModelError, match=r"model\.safetensors: holds no tensors in the safetensors format"):
+        read_package(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"spacing": [1.0, 1.0]}, "spacing has the length 2, and there are 3 axes of the images"),
+        ({"patch": [16, 16]}, "patch has the length 2, and there are 3 axes of the network"),
+        ({"strides": [[1, 1, 1], [2, 2]]}, "strides.1 has the length 2"),
+        ({"strides": []}, "needs channels and levels"),
+        ({"normalisation": []}, "normalisation has the length 0, and there are 1 channels"),
+        ({"normalisation": [{}, {}]}, "normalisation has the length 2"),
+        ({"paint": [1, 2, 3]}, "paint has the length 3"),
+        ({"contract": {"size_mm": [[1.0, 2.0]]}}, "contract.size_mm has the length 1"),
+        ({"contract": {"values": [[0.0, 1.0]] * 2}}, "contract.values has the length 2"),
+        ({"mirrored": [3]}, "an axis that is not there"),
+        ({"slice_axis": 3}, "an axis that is not there"),
+        ({"dims": 3, "image_dims": 2, "spacing": [1.0, 1.0]}, "no more axes than its images"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_lists_of_another_length_than_there_are_axes_or_channels_are_refused(
+    folder: Path, change: dict[str, Any], said: str
+) -> None:
+    plan = json.loads((folder / "plan.json").read_text())
+    (folder / "plan.json").write_text(json.dumps({**plan, **change}))
+    rename_in_manifest(folder, "plan.json")
+    with pytest.raises(ModelError, match=rf"plan\.json: is not a plan: .*{re.escape(said)}"):
         read_package(folder)
 
 

@@ -141,6 +141,13 @@ def test_numbers_that_do_not_fit_are_refused(workflow) -> None:
     assert plan_for(found, workflow("data.spacing=[2, 2, 2]")).patch[0] < 40
 
 
+@pytest.mark.parametrize("step", [1e-7, 1e6])
+def test_a_spacing_beyond_what_a_plan_holds_is_named(workflow, step) -> None:
+    found = fingerprint((35, 50, 36), (step, step, step))
+    with pytest.raises(DataError, match=r"no plan can be made of these scans: spacing\.0 is .*voxgraft inspect"):
+        plan_for(found, workflow())
+
+
 def test_levels_end_where_few_voxels_are_left() -> None:
     assert network_strides((8, 8, 8), (1, 1, 1), 6) == ((1, 1, 1), (2, 2, 2))
     assert network_strides((64, 64, 8), (1, 1, 4), 3)[-1] == (4, 4, 1)

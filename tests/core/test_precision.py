@@ -23,8 +23,8 @@ from voxgraft.inference import precision as numbers
 from voxgraft.inference.array import segment_array
 from voxgraft.inference.precision import Half, applied, precision_on
 from voxgraft.inference.sliding import logits_by_slab
+from voxgraft.packages.facts import allowed, applied_in, common, failed, judge, said
 from voxgraft.packages.model_card import model_card
-from voxgraft.packages.shortcuts import allowed, applied_in, common, failed, judge, said
 from voxgraft.runs.shortcuts import TRIED, mean_dice, try_shortcuts
 from voxgraft.scoring.pair import Counts
 from voxgraft.support.machine import has_bf16

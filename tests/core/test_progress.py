@@ -126,7 +126,7 @@ def test_long_lines_are_broken_between_words_on_a_terminal_only(monkeypatch) -> 
 def test_a_batch_says_few_of_many_that_are_left_out_and_shows_progress_within_a_scan(tmp_path, catalogue) -> None:
     from batch_scans import model
 
-    from voxgraft.batch.corrections import Corrections
+    from voxgraft.batch.dispatch import Corrections
     from voxgraft.batch.entry import Entry
     from voxgraft.batch.ledger import Ledger
     from voxgraft.batch.queue import BatchQueue

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from batch_scans import other_code
 from click.testing import CliRunner
 from pydicom import dcmread
 from reviewed_batch import LABELS, add_scan, boxes, decide, make_scan, redraw
@@ -150,6 +151,17 @@ def test_a_new_decision_adds_its_case_and_keeps_the_rest(batch: Path, catalogue:
     again = export(tell(batch, catalogue), target)
     assert again.cases == ["scan_0", "scan_1", "scan_3", "ct"]
     assert (target / "images/scan_0.nii.gz").stat().st_ino == kept
+
+
+@pytest.mark.parametrize("module", ["voxgraft_plugins.nifti", "voxgraft_dicom.reader", "voxgraft"])
+def test_what_other_code_read_is_not_taken_over(
+    exported: Exported, made: Path, catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    target = tmp_path / "reviewed"
+    shutil.copytree(exported.target, target)
+    other_code(monkeypatch, module, "voxgraft.review.worth.export")
+    assert not export(tell(made, catalogue), target).unchanged
+    assert export(tell(made, catalogue), target).unchanged
 
 
 def test_a_label_that_was_changed_by_hand_is_made_anew(batch: Path, catalogue: Catalogue, tmp_path: Path) -> None:

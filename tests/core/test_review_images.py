@@ -11,7 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from batch_scans import CONTRACT, Brightness, ball, model, write_scan
+from batch_scans import CONTRACT, Brightness, ball, model, other_code, write_scan
 from PIL import Image as Picture
 from pydicom.dataset import Dataset
 from review_batches import Browser, nifti, opened
@@ -164,6 +164,23 @@ def test_a_scan_is_converted_once_and_the_cache_is_bounded(tmp_path: Path, catal
         for path in (out / "review" / "cache").glob("*.json"):
             path.write_text("{")
         assert browser.get("/api/scans/scan-0/image").status_code == 200
+
+
+@pytest.mark.parametrize("module", ["voxgraft_plugins.nifti", "voxgraft_plugins.modalities", "voxgraft"])
+def test_what_other_code_converted_is_not_shown(
+    tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    out = batch(tmp_path, catalogue, write_scan(tmp_path / "in" / "a.nii.gz", ball()))
+    with opened(out, catalogue) as store:
+        Browser.of(store).get("/api/scans/a/image")
+        (kept,) = (out / "review" / "cache").glob("*.nii")
+    with opened(out, catalogue) as store:
+        Browser.of(store).get("/api/scans/a/image")
+        assert list((out / "review" / "cache").glob("*.nii")) == [kept]
+    other_code(monkeypatch, module, "voxgraft.review.state.images")
+    with opened(out, catalogue) as store:
+        assert Browser.of(store).get("/api/scans/a/image").status_code == 200
+        assert len(list((out / "review" / "cache").glob("*.nii"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from torch import nn
 from voxgraft.batch.segment import segment
 from voxgraft.checks.sides import judge_mirroring, sided
 from voxgraft.imaging.structures import Label, Labels, Region
-from voxgraft.inference.ensemble import predictor_of
-from voxgraft.inference.predictor import UNMIRRORED
+from voxgraft.inference.predictor import UNMIRRORED, predictor_of
 from voxgraft.inference.sliding import sliding_window
 from voxgraft.packages.package import read_package
 from voxgraft.runs.dryrun import dry_run

@@ -25,7 +25,7 @@ from voxgraft.training.augment import augment, middle
 from voxgraft.training.batches import Batches
 from voxgraft.training.checkpoint import load_checkpoint
 from voxgraft.training.optimiser import Average, rate_factor
-from voxgraft.training.session import validation_block, validation_dice
+from voxgraft.training.validation import validation_block, validation_dice
 from voxgraft.workflow.sections import Schedule
 
 CPU = {"accelerator": "cpu", "devices": 1}

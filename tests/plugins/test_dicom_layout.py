@@ -17,8 +17,8 @@ from voxgraft.components.choice import choose
 from voxgraft.datasets.cases import Dataset, Described
 from voxgraft.datasets.dataset import read_layout
 from voxgraft.errors import DataError
-from voxgraft.imaging.channels import Align
 from voxgraft.imaging.read import read as read_image
+from voxgraft.imaging.volume import Align
 
 
 def read(catalogue: Catalogue, **options: Any) -> Dataset:

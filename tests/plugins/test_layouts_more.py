@@ -12,9 +12,8 @@ from layout_folders import read, touch
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.datasets.cases import Split
 from voxgraft.errors import DataError
-from voxgraft.imaging.channels import Align
 from voxgraft.imaging.structures import Region
-from voxgraft.imaging.volume import MaskRef
+from voxgraft.imaging.volume import Align, MaskRef
 
 BRATS = {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [2, 3], "enhancing": [3], "ignore": 4}
 

@@ -12,52 +12,24 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from strategy_jobs import job
-from strategy_trainer import Stages, Sum, Trainer, batches, network
+from strategy_stacks import CPU, STACKS, made
+from strategy_trainer import batches, network
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
 from voxgraft.errors import TrainingError
 from voxgraft.networks.network import SegmentationNetwork
 from voxgraft.training import loop
 from voxgraft.transfer.stack import Stack
-from voxgraft.transfer.strategy import Context, Row, TransferStrategy
+from voxgraft.transfer.strategy import Context, TransferStrategy
 from voxgraft_plugins.teaching import STRATEGIES as TEACHING
 from voxgraft_plugins.transfer import STRATEGIES
-from voxgraft_plugins.transfer.options import FreezeOptions, L2SPOptions
+from voxgraft_plugins.transfer.options import L2SPOptions
 from voxgraft_plugins.transfer.start import L2SP
-from voxgraft_plugins.transfer.strategies import Freeze
-
-CPU = {"accelerator": "cpu", "devices": 1}
-
-STACKS: dict[str, list[dict[str, Any]]] = {
-    "freeze": [{"use": "freeze"}],
-    "freeze until": [{"use": "freeze", "until": "50%"}],
-    "freeze cache": [{"use": "freeze", "cache": True, "crops": 2}],
-    "fine-tune": [{"use": "fine-tune", "from_stage": 1}],
-    "lp-ft": [{"use": "lp-ft", "probe": "50%"}],
-    "gradual": [{"use": "gradual", "at": ["25%", "50%", "75%"]}],
-    "layer-decay": [{"use": "layer-decay"}],
-    "bn-only": [{"use": "bn-only"}],
-    "l2-sp": [{"use": "l2-sp"}],
-    "l2-sp decoupled": [{"use": "l2-sp", "decoupled": True}],
-    "delta": [{"use": "delta", "channels": "measured", "measure": "50%"}],
-    "lora": [{"use": "lora"}],
-    "clip": [{"use": "clip", "c": 1e-3}],
-    "prune": [{"use": "prune", "at": "25%"}],
-    "init": [{"use": "init"}],
-    "three": [{"use": "gradual", "at": [0, "25%", "50%"]}, {"use": "layer-decay"}, {"use": "l2-sp"}],
-    "tuned and pruned": [{"use": "lp-ft", "probe": "25%"}, {"use": "delta"}, {"use": "prune", "at": "25%"}],
-    "adapted late": [{"use": "lora"}, {"use": "freeze", "until": "25%"}, {"use": "l2-sp"}, {"use": "init"}],
-}
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def made(catalogue: Catalogue, name: str) -> list[TransferStrategy]:
-    return [choose(catalogue, "strategy", dict(one)).build() for one in STACKS[name]]
 
 
 def test_every_strategy_of_the_plugin_is_tried() -> None:
@@ -155,9 +127,6 @@ def test_the_law_of_resuming_sees_sabotage(tmp_path: Path, monkeypatch: pytest.M
             check_resume(tmp_path / str(place), sabotage, patch)
 
 
-# --------------------------------------------------------------------------------------------- the running average
-
-
 @pytest.mark.parametrize("name", ["lora", "prune", "clip", "tuned and pruned", "adapted late"])
 def test_what_is_kept_is_the_running_average_without_a_trace(name: str, catalogue: Catalogue, tmp_path: Path) -> None:
     looked: list[SegmentationNetwork] = []
@@ -223,205 +192,6 @@ def test_a_teacher_that_is_kept_instead_is_merged_as_well(first: bool, catalogue
         Stack([Teacher(), Teacher()])
 
 
-# ------------------------------------------------------------------------------------------------- kept features
-
-
-def check_cache(folder: Path, kind: type[Freeze] = Freeze) -> list[int]:
-    """Training on kept maps ends at the weights of training on the same patches without keeping any; the encoder is
-    run once for each patch. How many patches the encoder was given in each call."""
-    results, calls = [], []
-    for memory in (2.0, 0.0):
-        seen: list[int] = []
-        work = job(
-            folder / str(memory),
-            [kind(FreezeOptions(cache=True, crops=2, memory=memory))],
-            budget="12 steps",
-            optimiser={"use": "sgd", "lr": 1e-2, "momentum": 0.9},
-        )
-        work.network.encoder.register_forward_pre_hook(lambda module, args, seen=seen: seen.append(len(args[0])))
-        kept, _ = loop.fit(work, Fabric(**CPU))
-        results.append(kept.state_dict())
-        calls.append(seen)
-    start = network().state_dict()
-    for name, value in results[0].items():
-        torch.testing.assert_close(value, results[1][name], rtol=1e-5, atol=1e-6)
-    assert not torch.allclose(results[0]["heads.0.weight"], start["heads.0.weight"], atol=1e-3)
-    assert sum(calls[1]) == 12 * 4
-    assert sum(calls[0]) <= 3 * 2 + 4, "a patch met twice before it is kept is computed twice, no more"
-    return calls[0]
-
-
-class Mixes(Freeze):
-    """Gives back the maps of another patch."""
-
-    def features(self, context: Context, image: Tensor, crops: Sequence[tuple[int, int]]) -> Any:
-        return super().features(context, image, [(0, crop[1]) for crop in crops])
-
-
-class Forgets(Freeze):
-    def features(self, context: Context, image: Tensor, crops: Sequence[tuple[int, int]]) -> Any:
-        self._known.clear()
-        return super().features(context, image, crops)
-
-
-class InTrainingMode(Freeze):
-    """Statistics of the batch, which depend on what else is in it."""
-
-    def train_mode(self, context: Context) -> None: ...
-
-
-def test_kept_features_change_nothing_but_the_time(tmp_path: Path) -> None:
-    check_cache(tmp_path)
-    for sabotage in (Mixes, Forgets, InTrainingMode):
-        with pytest.raises(AssertionError):
-            check_cache(tmp_path / sabotage.__name__, sabotage)
-
-
-class Alone(Stages):
-    """Sums that depend on how many images there are, as convolutions of a CPU have them in their last bits."""
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        return [one + 1e-3 * len(image) for one in super().forward(image)]
-
-
-def test_kept_features_do_not_depend_on_what_else_was_new() -> None:
-    """After a resume all are new together: nothing may differ, not even in the last bits."""
-    image = torch.randn(3, 1, 16, 16)
-    crops = [(0, 0), (0, 1), (1, 0)]
-    found = []
-    for known in ([], [1], [0, 2]):
-        torch.manual_seed(0)
-        context = Context(SegmentationNetwork(Alone(), Sum(), 2, 2).eval())
-        strategy = Freeze(FreezeOptions(cache=True))
-        if known:
-            strategy.features(context, image[known], [crops[place] for place in known])
-        found.append(strategy.features(context, image, crops))
-    for one in found[1:]:
-        assert all(torch.equal(a, b) for a, b in zip(found[0], one, strict=True))
-
-
-def test_fixed_patches_come_again_and_are_augmented_once(tmp_path: Path) -> None:
-    drawn = job(tmp_path, [Freeze(FreezeOptions(cache=True, crops=2))]).batches
-    first: dict[tuple[int, int], Any] = {}
-    for step in range(6):
-        raw = drawn.draw(step)
-        assert raw.image.shape == (4, 1, 16, 16) and raw.label.shape == (4, 16, 16) and len(raw.crops) == 4
-        for key, image, label in zip(raw.crops, raw.image, raw.label, strict=True):
-            known = first.setdefault(key, (image, label))
-            assert (known[0] == image).all() and (known[1] == label).all()
-    assert set(first) == {(case, crop) for case in range(3) for crop in range(2)}
-    images = [image.tobytes() for image, _ in first.values()]
-    assert len(set(images)) == 6
-    other = job(tmp_path, [Freeze(FreezeOptions(cache=True, crops=2))]).batches.draw(5)
-    assert (other.image == drawn.draw(5).image).all(), "another process draws the same"
-
-
-def test_features_are_kept_only_where_the_encoder_is_frozen_for_good() -> None:
-    for options in ({"until": 0.5}, {"stages": 2}):
-        with pytest.raises(ValidationError, match="cache: needs the whole encoder frozen for good"):
-            FreezeOptions.model_validate({"cache": True, **options})
-
-
-# ----------------------------------------------------------------------------------------------------- the table
-
-
-def check_table(strategies: Sequence[TransferStrategy]) -> None:
-    """What plain gradient descent really does in its first step is what the table says of every parameter."""
-    torch.set_default_dtype(torch.float64)
-    try:
-        net = network()
-        trainer = Trainer(net, *strategies, lr=1e-3, weight_decay=0.0, use="sgd", momentum=0.0)
-        assert set(trainer.rows) == {name for name, _ in net.named_parameters()}
-        assert all(trainer.rows[name].shape == tuple(p.shape) for name, p in net.named_parameters())
-        before = {name: parameter.detach().clone() for name, parameter in net.named_parameters()}
-        trainer.net.double()
-        image, target = (one.double() if one.is_floating_point() else one for one in batches(1)[0])
-        stack, context = trainer.stack, trainer.context
-        stack.before_step(context)
-        trainer.mode()
-        output = net(image)
-        terms = {"segmentation": nn.functional.cross_entropy(output.logits, target)}
-        terms.update(stack.losses(context, {"image": image, "target": target}, output))
-        stack.combine(context, terms).backward()
-        trainer.optimiser.step()
-        stack.after_step(context)
-        learnt = 0
-        for name, parameter in net.named_parameters():
-            step = (before[name] - parameter.detach()).norm()
-            row = trainer.rows[name]
-            if not row.train or parameter.grad is None:
-                assert float(step) == 0, name
-            elif float(parameter.grad.norm()) > 1e-9:
-                learnt += 1
-                assert float(step / parameter.grad.norm()) == pytest.approx(row.lr, rel=2e-3), name
-        assert learnt >= 2
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
-@pytest.mark.parametrize("name", [name for name in STACKS if "prune" not in name and "decoupled" not in name])
-def test_the_table_says_what_the_first_step_does(name: str, catalogue: Catalogue) -> None:
-    strategies = made(catalogue, name)
-    for strategy in strategies:
-        if strategy.name == "clip":
-            strategy._c = 1.0  # type: ignore[attr-defined]  # so wide that it does not cut this step
-    check_table(strategies)
-
-
-class Pushes(TransferStrategy):
-    """Moves what the table says is moved by the optimiser alone."""
-
-    def after_step(self, context: Context) -> None:
-        with torch.no_grad():
-            context.network.heads[0].weight.mul_(1.001)
-
-
-class Hides(TransferStrategy):
-    def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
-        return [row for row in rows if row.train and not row.name.startswith("heads")]
-
-
-class SaysTrained(TransferStrategy):
-    """Frozen, and moved by hand."""
-
-    def edit(self, rows: Sequence[Row], context: Context) -> list[Row]:
-        return [row.but(train=not row.name.startswith("encoder.stem.")) for row in rows]
-
-    def after_step(self, context: Context) -> None:
-        with torch.no_grad():
-            context.network.encoder.stem.weight.mul_(0.999)
-
-
-@pytest.mark.parametrize("sabotage", [Pushes, Hides, SaysTrained])
-def test_the_law_of_the_table_sees_sabotage(sabotage: type[TransferStrategy]) -> None:
-    with pytest.raises((AssertionError, KeyError)):
-        check_table([sabotage()])
-
-
-class Branch(TransferStrategy):
-    """Brings a module of its own."""
-
-    def prepare(self, context: Context) -> dict[str, nn.Module]:
-        return {"branch": nn.Conv2d(8, 1, 1)}
-
-    def losses(self, context: Context, batch: Any, output: Any) -> dict[str, Tensor]:
-        return {"branch": context.extra["branch"](output.maps[0]).pow(2).mean()}
-
-
-def test_the_table_holds_modules_that_strategies_bring(tmp_path: Path) -> None:
-    work = job(tmp_path, [Branch(), Freeze(FreezeOptions())])
-    names = [row.name for row in work.rows]
-    wanted = [name for name, _ in work.network.named_parameters()] + ["branch.weight", "branch.bias"]
-    assert names == wanted
-    assert {row.name: row.origin for row in work.rows}["branch.weight"] == "new"
-    before = work.extra["branch"].weight.detach().clone()
-    loop.fit(work, Fabric(**CPU))
-    assert not torch.equal(before, work.extra["branch"].weight)
-
-
-# ----------------------------------------------------------------------------------------------------- conflicts
-
-
 @pytest.mark.parametrize(
     ("stack", "said"),
     [
@@ -480,9 +250,6 @@ def test_two_that_weigh_the_losses_are_refused() -> None:
 
     with pytest.raises(TrainingError, match="both set the weights of the losses"):
         Stack([Weighs(), Weighs()])
-
-
-# ------------------------------------------------------------------------------------------------- documentation
 
 
 def test_every_registered_strategy_is_in_the_documentation(catalogue: Catalogue) -> None:

@@ -64,7 +64,7 @@ def test_list_is_one_json_document(filled: Call) -> None:
 def test_an_empty_registry_is_an_empty_list_and_none_is_an_error(call: Call, tmp_path: Path) -> None:
     assert document(call("list", "--json")) == {"models": []}
     gone = f"sqlite:///{tmp_path}/none.db"
-    done = call("list", "--json", "--tracking", gone, code=1)
+    done = call("list", "--json", "--tracking", gone, code=2)
     said = f"voxgraft: {gone}: there is no registry: this file does not exist; name the right one\n"
     assert done.stdout == "" and done.stderr == said
     assert not (tmp_path / "none.db").exists()
@@ -88,6 +88,29 @@ def test_promote_and_rollback_move_the_champion(filled: Call) -> None:
     filled("promote", "brain", 1, "--alias", "night")
     rows = document(filled("list", "--json"))["models"][0]["versions"]
     assert [row["aliases"] for row in rows] == [["champion"], ["night"]]
+
+
+def test_a_version_is_deleted_and_the_champion_is_not(filled: Call, tmp_path: Path) -> None:
+    assert "with --yes" in filled("delete", "brain", 1, code=2).stderr  # nobody is here to be asked
+    assert "is champion" in filled("delete", "brain", 2, "--yes", code=2).stderr
+    filled("promote", "brain", 1, "--alias", "night")
+    assert "is night" in filled("delete", "brain", 1, "--yes", code=2).stderr
+    assert filled("delete", "brain", 1, "--yes", "--force").stdout.endswith("; brain has no night any more\n")
+    (model,) = document(filled("list", "--json"))["models"]
+    assert [row["version"] for row in model["versions"]] == ["2"]
+    assert "there is no version 1; there are 2" in filled("show", "brain/1", code=2).stderr
+    assert "there is no version 1" in filled("delete", "brain", 1, "--yes", code=2).stderr
+    assert "had no champion before version 2" in filled("rollback", "brain", code=1).stderr
+    filled("register", tmp_path / "p1", "--name", "brain")  # the same package again is another version
+    rows = document(filled("list", "--json"))["models"][0]["versions"]
+    assert [row["version"] for row in rows] == ["3", "2"]
+
+
+def test_a_deleted_champion_leaves_none(filled: Call) -> None:
+    assert "has no champion any more" in filled("delete", "brain", 2, "--yes", "--force").stdout
+    assert "no such alias; it has none" in filled("show", "brain@champion", code=2).stderr
+    filled("promote", "brain", 1)
+    assert "had no champion before version 1" in filled("rollback", "brain", code=1).stderr
 
 
 def test_a_model_moves_to_another_site_as_one_file(filled: Call, tmp_path: Path) -> None:
@@ -126,7 +149,8 @@ def test_a_damaged_or_foreign_file_is_not_imported(filled: Call, tmp_path: Path,
     file.write_bytes(content)
     if damage == "nothing":
         file.unlink()
-    done = filled("import", file, "--name", "new", *(["--hash", "0" * 64] if damage == "hash" else []), code=1)
+    code = 2 if damage == "nothing" else 1
+    done = filled("import", file, "--name", "new", *(["--hash", "0" * 64] if damage == "hash" else []), code=code)
     assert done.stderr.startswith(f"voxgraft: {file}") and len(done.stderr.splitlines()) == 1
     assert [model["name"] for model in document(filled("list", "--json"))["models"]] == ["brain"]
 
@@ -137,13 +161,16 @@ def test_a_damaged_or_foreign_file_is_not_imported(filled: Call, tmp_path: Path,
         (("promote", "brain", "two"), 2, "not a valid integer"),
         (("promote", "brain"), 2, "Missing argument"),
         (("promote", "brain", "0"), 2, "not in the range"),
-        (("promote", "brain", "9"), 1, "there is no version 9; there are 1, 2"),
-        (("promote", "brain", "1", "--alias", "a b"), 1, "alias"),
-        (("show", "brian"), 1, "no model is called 'brian'; there are brain in sqlite:"),
-        (("show", "brain@night"), 1, "it has champion (version 2)"),
-        (("show", "brain@"), 1, "write models:/NAME@ALIAS"),
-        (("register", "no/such/folder", "--name", "x"), 1, "no/such/folder"),
-        (("register", ".", "--name", "x"), 1, "not a model package"),
+        (("promote", "brain", "9"), 2, "there is no version 9; there are 1, 2"),
+        (("promote", "brain", "1", "--alias", "a b"), 2, "alias"),
+        (("show", "brian"), 2, "no model is called 'brian'; there are brain in sqlite:"),
+        (("show", "brain@night"), 2, "it has champion (version 2)"),
+        (("show", "brain@"), 2, "write models:/NAME@ALIAS"),
+        (("register", "no/such/folder", "--name", "x"), 2, "no/such/folder"),
+        (("register", ".", "--name", "x"), 2, "not a model package"),
+        (("export", "brain/9", "brain.voxgraft.zip"), 2, "there is no version 9"),
+        (("delete", "brian", "1", "--yes"), 2, "no model is called 'brian'"),
+        (("rollback", "brian"), 2, "no model is called 'brian'"),
         (("export", "brain", "brain.tar"), 2, ".voxgraft.zip"),
         (("list", "--tracking", "nonsense"), 2, "sqlite:///FILE"),
         (("list", "--tracking", "http://127.0.0.1:9"), 1, "nothing answers"),
@@ -159,7 +186,7 @@ def test_registering_makes_no_registry_that_nobody_named(
     filled: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert "--tracking" in filled("register", tmp_path / "p1", code=1).stderr
+    assert "--tracking" in filled("register", tmp_path / "p1", code=2).stderr
     assert not list(Path.cwd().iterdir())
     filled("register", tmp_path / "p1", "--tracking", "sqlite:///voxgraft.db")
     assert document(filled("list", "--json"))["models"][0]["name"] == "brain"

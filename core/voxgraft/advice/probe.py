@@ -17,7 +17,7 @@ from torch import nn
 
 from ..preprocessing.plan import Plan
 from ..preprocessing.prepare import Prepared
-from ..training.session import validation_block
+from ..training.validation import validation_block
 
 VOXELS = 200
 """Of each class and volume, at most."""

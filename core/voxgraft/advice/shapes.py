@@ -19,7 +19,7 @@ from typing import Any
 from ..components.choice import choose
 from ..errors import VoxGraftError
 from ..imaging.channels import missing_in
-from ..inference.ensemble import predictor_of
+from ..inference.predictor import predictor_of
 from ..packages.package import read_package
 from ..preprocessing.planning import affordable_spacing
 from ..runs.engine import run_workflow
@@ -28,7 +28,7 @@ from ..runs.steps.evaluate import read_held_out
 from ..scoring.case import Measured, measure_case
 from ..scoring.pairs import MEAN
 from ..scoring.scores import Scores, gathered
-from ..support.files import remove
+from ..support.lock import remove
 from ..transfer.prior import prior, volumes
 from ..workflow.workflow import Workflow, from_document
 from .candidates import Document, encoders_at_hand

@@ -22,8 +22,10 @@ from ..scoring.pair import Counts
 from ..scoring.pairs import MEAN
 from ..scoring.scores import Scores
 from ..scoring.transfer_verdict import FEWEST_STEPS, judge
-from ..support.files import remove, write_json
-from ..training.session import dice_of, train, validate_case
+from ..support.files import write_json
+from ..support.lock import remove
+from ..training.session import train
+from ..training.validation import dice_of, validate_case
 from ..workflow.workflow import Workflow
 from .candidates import Document, label_of, strategies_for
 from .clock import Clock

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..components.code import own_code
 from ..errors import UsageError
-from ..support.contents import state_of
-from ..support.files import CELLS, digest, read_bytes, sha256
+from ..support.files import CELLS, digest, read_bytes, sha256, state_of
 from ..support.texts import as_stored, stem
 
 if TYPE_CHECKING:

@@ -81,7 +81,7 @@ class Model:
     """A package, and what applies it; sent to another process, it is loaded anew there.
 
     Attributes:
-        ready: Makes a predictor of the package; by default `voxgraft.inference.ensemble.predictor_of`.
+        ready: Makes a predictor of the package; by default `voxgraft.inference.predictor.predictor_of`.
         readers: Threads that may read scans at once.
         timeout: Seconds for each stage of a scan; None for the usual ones.
         notes: What a user should know of how the model is applied here; none before it is loaded.
@@ -148,7 +148,7 @@ class Model:
     def _load(self) -> Applied:
         if self.ready is not None:
             return self.ready(self.package)
-        from ..inference.ensemble import predictor_of
+        from ..inference.predictor import predictor_of
 
         ready = predictor_of(self.package, self.catalogue, **asdict(self.how))
         check_unchanged(self.package)

@@ -13,22 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 from ..components.choice import choose
 from ..errors import DataError, ModelError, UsageError, VoxGraftError
-from ..imaging.channels import same_grid
-from ..imaging.volume import Item, Volume
+from ..imaging.volume import Item, Volume, same_grid
 from ..imaging.write import write
+from ..packages.facts import numbers_of
 from ..packages.package import Package
-from ..packages.shortcuts import numbers_of
 from ..preprocessing.modality import KnowsUnits, unit_of
 from ..reports.preview import previewed
 from ..scoring.measuring import Measured, measure_values
-from ..support.files import TEMPORARY, remove, sha256, staged, write_json
+from ..support.files import sha256, staged, write_json
 from ..support.limits import Limits
-from .entry import Entry
+from ..support.lock import TEMPORARY, remove
+from .entry import Entry, with_ids
 from .quality import Flag, NoReader, Structure, flags_of, measure, prove
 
 if TYPE_CHECKING:
     from ..components.catalogue import AnySpec, Catalogue
     from ..preprocessing.modality import Modality
+    from .ledger import Row
 
 USUAL = ("nifti", "dicom-seg")
 """The writers that are used unless others are asked for."""
@@ -40,6 +41,19 @@ PREVIEW, PLAIN, REPORT = "preview.png", "preview-plain.jpg", "report.json"
 def is_result(path: Path) -> bool:
     """Whether a folder holds what a batch has left of a scan."""
     return (path / REPORT).is_file()
+
+
+def with_case_ids(entries: Sequence[Entry], rows: Sequence[Row], out: Path) -> list[Entry]:
+    """Scans with their case ids, see `with_ids`; none is called as what stands in the batch's folder already.
+
+    Args:
+        entries: The scans of a call.
+        rows: What the ledger knows.
+        out: The batch's folder.
+    """
+    cases = {row.case for row in rows}
+    taken = [path.name for path in out.iterdir() if path.name not in cases and not is_result(path)]
+    return with_ids(entries, {(row.input, row.series): row.case for row in rows}, taken)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from pathlib import Path
 from ..errors import DataError, UsageError
 from ..support.files import digest, read_json, write_json
 from ..support.lock import BUSY, LOCK, locked
-from .entry import PARTS, Entry, short_hash, with_ids
+from .entry import PARTS, Entry, short_hash
 from .ledger import LEDGER, Ledger, Row
-from .outputs import is_result
+from .outputs import with_case_ids
 
 MOST = 10_000
 """Parts of one batch."""
@@ -130,7 +130,7 @@ def enter(out: Path, part: Part | None) -> None:
             write_json(out / PARTS / DIVISION, {"parts": part.of})
 
 
-def named(entries: Sequence[Entry], ledger: Ledger, out: Path, part: Part | None) -> list[Entry]:
+def named(entries: Sequence[Entry], ledger: Ledger, out: Path, part: Part) -> list[Entry]:
     """The scans of a call that are this part's, with their case ids.
 
     Ids are given as if one process did all of them: they do not depend on which part comes first. A name that another
@@ -140,16 +140,14 @@ def named(entries: Sequence[Entry], ledger: Ledger, out: Path, part: Part | None
         entries: Every scan of the call, also those of other parts.
         ledger: This part's own, into which new scans are entered.
         out: The batch's folder.
-        part: Which it is; None for an undivided batch.
+        part: Which it is.
 
     Raises:
         UsageError: Worklists call two scans by one name.
     """
     rows = ledger.rows()
-    if part is None:
-        return _with_ids(entries, rows, out)
     with in_turn(out):
-        mine = [one for one in _with_ids(entries, rows, out) if number_for(one, part.of) == part.number]
+        mine = [one for one in with_case_ids(entries, rows, out) if number_for(one, part.of) == part.number]
         others = {
             row.case.casefold(): ((row.input, row.series), one) for one, rows in _others(out, part) for row in rows
         }
@@ -162,12 +160,6 @@ def named(entries: Sequence[Entry], ledger: Ledger, out: Path, part: Part | None
         counts = Counter(number_for(entry, part.of) for entry in entries)
         write_json(part.home(out) / CALL, {"scans": {str(number): counts[number] for number in sorted(counts)}})
     return mine
-
-
-def _with_ids(entries: Sequence[Entry], rows: Sequence[Row], out: Path) -> list[Entry]:
-    cases = {row.case for row in rows}
-    taken = [path.name for path in out.iterdir() if path.name not in cases and not is_result(path)]
-    return with_ids(entries, {(row.input, row.series): row.case for row in rows}, taken)
 
 
 def rows_of_all(ledger: Ledger, out: Path, part: Part | None) -> list[Row]:

@@ -16,7 +16,7 @@ from ..imaging.read import read_item, scan
 from ..imaging.structures import Label, Labels, each_structure
 from ..imaging.volume import Array, Item, Volume
 from ..labels.masks import read_structures
-from ..scoring.metric import Quantity
+from ..scoring.measuring import Quantity
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, UsageError
+from ..packages.facts import numbers_of
 from ..packages.package import Package
-from ..packages.shortcuts import numbers_of
 from ..support.files import sha256
 from ..support.progress import Bar, Progress
 from ..support.texts import counted, encodable
-from .corrections import KEPT, Corrections
+from .dispatch import KEPT, Corrections
 from .entry import Entry, hash_of, stat_of, what_changed
 from .ledger import INTERRUPTED, Row
 from .report import REPORT_EVERY, remember

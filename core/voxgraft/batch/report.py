@@ -14,19 +14,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..packages.facts import numbers_of
 from ..packages.package import Package
-from ..packages.shortcuts import numbers_of
 from ..reports.drawing import colour_of
 from ..reports.render import render
 from ..support.files import read_json, write_json, write_text
 from ..support.texts import legible
-from .entry import Entry
+from .entry import PARTS, Entry
 from .ledger import Ledger, Row
 from .outputs import PLAIN, PREVIEW
-from .parts import Part, homes, in_turn, rows_of_all
 from .quality import LOW_CONFIDENCE, is_of_the_scan
+
+if TYPE_CHECKING:
+    from .parts import Part
 
 REPORT = "report.html"
 REPORT_EVERY = 30.0
@@ -67,6 +69,8 @@ def write_common_report(out: Path, ledger: Ledger, part: Part | None, package: P
     if part is None:
         write_report(out, ledger.rows(), package)
     elif last or not _is_new(out / REPORT):
+        from .parts import in_turn, rows_of_all
+
         with in_turn(out):
             if last or not _is_new(out / REPORT):
                 write_report(out, rows_of_all(ledger, out, part), package)
@@ -245,7 +249,12 @@ def remember(home: Path, entries: Iterable[Entry]) -> None:
 
 def recall(out: Path) -> dict[str, Origin]:
     """CASE -> where it is in the archive, of all parts of a batch; empty where no file holds that."""
-    return {case: one for home in (out, *(home for _, home in homes(out))) for case, one in _recall(home).items()}
+    folders = [out]
+    if (out / PARTS).is_dir():
+        from .parts import homes
+
+        folders += [home for _, home in homes(out)]
+    return {case: one for folder in folders for case, one in _recall(folder).items()}
 
 
 def _recall(home: Path) -> dict[str, Origin]:

@@ -9,7 +9,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, ModelError, OutOfTime, PluginError, VoxGraftError
-from ..imaging.channels import stack_channels
 from ..imaging.read import read_item
 from ..inference.need import TooLarge
 from ..support.files import is_full
@@ -30,7 +29,7 @@ from .quality import Flag, flags_of_voxels
 from .task import ScanResult, ScanTask
 
 if TYPE_CHECKING:
-    from ..imaging.volume import Volume
+    from ..imaging.volume import Align, Volume
     from .entry import Entry
     from .model import Model
 
@@ -155,12 +154,20 @@ def _voxels(entry: Entry, model: Model) -> tuple[str, Volume, list[Flag]]:
     flags = [Flag(problem.code, problem.message) for problem in dict.fromkeys(seen) if problem not in known]
     for number in entry.missing:  # in rising order: each finds its place among those before it
         volumes.insert(number, None)
-    scan = stack_channels(volumes, plan.align)
+    scan = _joined(volumes, plan.align)
     known_modality = all(item.modality for item in entry.items)
     verdict = judge_values(scan, known_modality, plan, entry.missing)
     refuse_unfit(verdict, entry.forced)
     flags += [Flag("out-of-contract", str(verdict))] if verdict.reasons else []
     return content, scan, [*flags, *flags_of_voxels(scan)]
+
+
+def _joined(volumes: Sequence[Volume | None], align: Align | None) -> Volume:
+    if len(volumes) == 1 and volumes[0] is not None:
+        return volumes[0]
+    from ..imaging.channels import stack_channels
+
+    return stack_channels(volumes, align)
 
 
 def _predict(scan: _Scan, model: Model) -> None:

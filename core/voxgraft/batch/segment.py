@@ -19,21 +19,18 @@ from pydantic import ValidationError
 
 from ..errors import DataError, UsageError, VoxGraftError
 from ..imaging.read import as_in_training
+from ..packages.facts import NAMES, allowed, used_around
 from ..packages.package import Package
-from ..packages.shortcuts import NAMES, allowed, used_around
-from ..support.files import sha256, sweep, sweep_tree, write_json
-from ..support.lock import sole_owner
+from ..support.files import sha256, write_json
+from ..support.lock import sole_owner, sweep, sweep_tree
 from ..support.progress import Progress
-from ..support.texts import counted
-from .corrections import Corrections
-from .dispatch import Dispatch
+from ..support.texts import counted, is_url
+from .dispatch import Corrections, Dispatch
 from .entry import PARTS, REVIEW, Decides, Entry
 from .ledger import Ledger
 from .model import WORKFLOW, How, Model
-from .outputs import Outputs, is_result
-from .parts import enter, named, part_from, rows_of_others
+from .outputs import USUAL, Outputs, is_result, with_case_ids
 from .queue import Batch, BatchQueue, Scan
-from .remote import placed_here
 from .report import REPORT as PAGE
 from .report import write_common_report
 from .scan import Segmenter
@@ -82,7 +79,7 @@ def segment(
         inputs: Files and folders, or URLs of object storage such as `s3://BUCKET/FOLDER`, which are fetched.
         out: The batch's folder, or a URL: results are put there, beside a copy here.
         part: As `2/8`, does only the second of eight parts of the scans; the others are for other processes.
-        predictor: Makes the model ready, once; by default `voxgraft.inference.ensemble.predictor_of`.
+        predictor: Makes the model ready, once; by default `voxgraft.inference.predictor.predictor_of`.
 
     Raises:
         UsageError: An input, writer or executor is not there, or the inputs hold no scan.
@@ -91,7 +88,7 @@ def segment(
     """
     package = model if isinstance(model, Package) else resolve_package(str(model), catalogue)
     catalogue = as_in_training(package.plan.readers, catalogue)
-    remote, paths, folder = placed_here(list(inputs), out)
+    remote, paths, folder = _placed_here(list(inputs), out)
     check_inputs(paths, package.plan, folder)
     package = _applied_as(package, precision, body, device)
     outputs = Outputs(folder, package, catalogue, None if writers is None else tuple(writers))
@@ -100,20 +97,19 @@ def segment(
     chosen = executor_of(kind, catalogue, **wanted)
     how = How(device, overlap, mirror, package.facts["applied"], "on" if package.facts["around"] else "off")
     applied = Model(package, catalogue, how, predictor, workers or 1, timeout)
-    share = None if part is None else part_from(part)
+    share = _share(part)
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, _ours_in(folder), applied.limits)
     teller = progress or Progress(quiet=True)
     with _ledger_of(folder, share, teller.say) as ledger:
-        entries = named(finder.find(paths, teller.say), ledger, folder, share)
-        if share is not None:
-            teller.say(f"{folder}: part {share} does {counted(len(entries), 'scan')}")
+        entries = _named(finder.find(paths, teller.say), ledger, folder, share)
         corrections = Corrections(folder, ledger, outputs.names)
         _tidy(corrections, share, teller.say)
         leave_for_review(package, folder)
         _say_other_code(outputs, teller.say)
         if share is not None:
-            _say_other_parts(folder, share, package, teller.say)
-        remote.tidy(everything=share is None)
+            _say_of_parts(folder, share, package, len(entries), teller.say)
+        if remote is not None:
+            remote.tidy(everything=share is None)
         report = partial(_report, outputs, ledger, share, remote)
         queue = BatchQueue(corrections, package, _decides(outputs, how), retry, teller, report)
         applied.within = queue.within
@@ -125,28 +121,73 @@ def segment(
         finally:
             ledger.release()
             queue.report(last=True)
-            remote.tidy(everything=False)
+            if remote is not None:
+                remote.tidy(everything=False)
         return queue.batch()
 
 
+def _placed_here(inputs: list[str | Path], out: str | Path) -> tuple[Remote | None, list[Path], Path]:
+    """Where inputs and results lie on this machine, and what fetches and puts them where they lie elsewhere."""
+    if not any(map(is_url, (*inputs, out))):
+        return None, [Path(given) for given in inputs], Path(out)
+    from .remote import placed_here
+
+    return placed_here(inputs, out)
+
+
+def _share(part: str | None) -> Part | None:
+    """The part of the batch that this call does; None for all of it."""
+    if part is None:
+        return None
+    from .parts import part_from
+
+    return part_from(part)
+
+
+def _named(entries: Sequence[Entry], ledger: Ledger, out: Path, part: Part | None) -> list[Entry]:
+    """The scans that this call does, with their case ids."""
+    if part is None:
+        return with_case_ids(entries, ledger.rows(), out)
+    from .parts import named
+
+    return named(entries, ledger, out, part)
+
+
 def _decides(outputs: Outputs, how: How) -> Decides:
-    """What decides on results, beside the scan and the identity of the model."""
-    hashed = outputs.package.facts[WORKFLOW]
-    options = [how.overlap, how.mirror, outputs.writers, how.precision, how.body, hashed]
+    """What decides on results, beside the scan and the identity of the model: options by what they come to, whether
+    they were given or left to the model."""
+    package = outputs.package
+    overlap, mirror = _windows(package, how)
+    writers = sorted({*(outputs.writers or USUAL)})
+    options = [overlap, mirror, writers, how.precision, how.body, package.facts[WORKFLOW]]
     return Decides(options, outputs.code(), outputs.catalogue)
 
 
-def _task(outputs: Outputs, timeout: float | None, remote: Remote, entry: Entry) -> ScanTask:
+def _windows(package: Package, how: How) -> tuple[float, bool]:
+    """How windows overlap, and whether they are mirrored, which they are along those axes alone that training
+    mirrored."""
+    from ..workflow.sections import Inference
+
+    try:
+        own = Inference.model_validate(_workflow(package, "inference"))
+    except ValidationError:  # whoever applies the model says so
+        own = Inference()
+    mirror = own.mirror if how.mirror is None else how.mirror
+    plans = package.members or (package.plan,)
+    return own.overlap if how.overlap is None else how.overlap, mirror and any(plan.mirrored for plan in plans)
+
+
+def _task(outputs: Outputs, timeout: float | None, remote: Remote | None, entry: Entry) -> ScanTask:
     """What a worker is given of a scan."""
     flagged = replace(entry, flags=(*entry.flags, *outputs.other_code))
-    elsewhere = remote if remote.out or remote.inputs else None
-    return ScanTask(outputs.package.hash, flagged, outputs.out, outputs.writers, timeout, elsewhere)
+    return ScanTask(outputs.package.hash, flagged, outputs.out, outputs.writers, timeout, remote)
 
 
-def _report(outputs: Outputs, ledger: Ledger, part: Part | None, remote: Remote, last: bool) -> None:
+def _report(outputs: Outputs, ledger: Ledger, part: Part | None, remote: Remote | None, last: bool) -> None:
     """Write the page of the batch, and put it where the results are; `last`: nothing is under way."""
     write_common_report(outputs.out, ledger, part, outputs.package, last)
-    remote.publish(outputs.out / PAGE)
+    if remote is not None:
+        remote.publish(outputs.out / PAGE)
 
 
 def _tidy(corrections: Corrections, part: Part | None, say: Callable[[str], None]) -> None:
@@ -164,15 +205,21 @@ def _tidy(corrections: Corrections, part: Part | None, say: Callable[[str], None
 def _ledger_of(out: Path, part: Part | None, say: Callable[[str], None]) -> Iterator[Ledger]:
     """The ledger of a batch, or of a part of it, for this process alone."""
     if part is not None:
-        enter(out, part)
+        _enter(out, part)
     home = out if part is None else part.home(out)
     with sole_owner(home, "segmenting into") as locked:
-        if part is None:
-            enter(out, None)
+        if part is None and (out / PARTS).exists():
+            _enter(out, part)
         if not locked:
             say(f"{out}: this file system has no locks; make sure that only one process works here")
         with Ledger(home, shared=part is not None) as ledger:
             yield ledger
+
+
+def _enter(out: Path, part: Part | None) -> None:
+    from .parts import enter
+
+    enter(out, part)
 
 
 def executor_of(text: str, catalogue: Catalogue, **wanted: Any) -> Executor:
@@ -266,15 +313,17 @@ def _say_other_code(outputs: Outputs, say: Callable[[str], None]) -> None:
         say(f"note: {told} (flag other-code in {outputs.out / PAGE})")
 
 
-def _say_other_parts(out: Path, part: Part, package: Package, say: Callable[[str], None]) -> None:
-    """Say that other parts were done by another model: an alias may have moved, or a package been replaced."""
+def _say_of_parts(out: Path, part: Part, package: Package, scans: int, say: Callable[[str], None]) -> None:
+    """Say how many scans this part does, and where others were done by another model: an alias may have moved, or a
+    package been replaced."""
+    from .parts import rows_of_others
+
+    say(f"{out}: part {part} does {counted(scans, 'scan')}")
     rows = rows_of_others(out, part)
     others = Counter(row.model for row in rows if row.state == "done" and row.model_hash != package.hash)
     for model, number in others.items():
-        scans = counted(number, "scan")
-        say(
-            f"note: {out}: in other parts another model segmented {scans} ({model}); do these parts again with this one"
-        )
+        done = counted(number, "scan")
+        say(f"note: {out}: in other parts another model segmented {done} ({model}); do these parts again with this one")
 
 
 def leave_for_review(package: Package, out: Path) -> None:

@@ -61,7 +61,7 @@ def segment_volumes(
     if predictor is not None:
         ready = predictor(package)
     else:
-        from ..inference.ensemble import predictor_of
+        from ..inference.predictor import predictor_of
 
         how: How = {"device": device, "overlap": overlap, "mirror": mirror, "precision": precision, "body": body}
         ready = predictor_of(package, catalogue, **how)

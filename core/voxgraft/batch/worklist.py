@@ -26,7 +26,6 @@ from ..support.texts import escaped, legible
 from .contract import Level, Selection, Verdict, is_called, select
 from .entry import REVIEW, Entry
 from .outputs import REPORT
-from .parts import is_batch
 from .quality import Flag
 
 if TYPE_CHECKING:
@@ -324,6 +323,8 @@ class Finder:
 
 def _batch_of(path: Path) -> Path | None:
     """The batch that left a file: beside the report of a scan in it, or in the folder of its review."""
+    from .parts import is_batch
+
     if (path.parent / REPORT).is_file() and is_batch(path.parent.parent):
         return path.parent.parent
     reviews = (folder for folder in path.parents if folder.name == REVIEW)

@@ -102,13 +102,13 @@ def thumbnail(array: Array) -> NDArray[np.float32]:
     grain = GRAIN[array.ndim]
     indices = [(np.arange(4 * grain) + 0.5) * n // (4 * grain) if n > 4 * grain else np.arange(n) for n in array.shape]
     drawn = array[np.ix_(*(index.astype(np.intp) for index in indices))]
-    small: NDArray[Any] = drawn.astype(np.float32)
+    small: NDArray[Any] = drawn.astype(np.float64)  # squares of large numbers overflow in float32
     if min(small.shape) < 2 or not np.isfinite(small).all():
         return np.zeros(0, np.float32)
     for axis, length in enumerate(small.shape):
         edges = np.linspace(0, length, min(grain, length) + 1).astype(np.intp)
         counts = np.diff(edges).reshape([-1 if other == axis else 1 for other in range(array.ndim)])
-        small = np.add.reduceat(small, edges[:-1], axis) / counts.astype(np.float32)
+        small = np.add.reduceat(small, edges[:-1], axis) / counts
     if min(small.shape) < grain:
         small = small[np.ix_(*(np.arange(grain) * n // grain for n in small.shape))]
     flat = (small - small.mean()).ravel()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import UsageError
 from ..support.progress import print_fitted, print_result
 from . import PATH, json_option
 
@@ -25,7 +27,7 @@ tracking_option = click.option(
 
 @click.group()
 def models() -> None:
-    """List, show, promote, roll back and move registered models."""
+    """List, show, promote, roll back, delete and move registered models."""
 
 
 @models.command("list")
@@ -115,6 +117,30 @@ def rollback(name: str, tracking: str | None) -> None:
     """Roll a model back to its previous champion."""
     done = _models(tracking).rollback(name)
     click.echo(f"{done.name}@champion is version {done.version} again")
+
+
+@models.command()
+@click.argument("name")
+@click.argument("version", type=click.IntRange(min=1))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Delete it although it is the champion, or has an alias of your own.")
+@tracking_option
+def delete(name: str, version: int, yes: bool, force: bool, tracking: str | None) -> None:
+    """Delete a version of a model.
+
+    Its number is not given to another version. On a terminal the command asks first. The champion, and a version with
+    an alias that somebody set, are deleted with --force only.
+    """
+    registered = _models(tracking)
+    found = registered.version(f"models:/{name}/{version}")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(f"{name}/{version}: nobody is here to be asked; delete it with --yes")
+        click.echo(_line(found.version, found.aliases, found.metrics), err=True)
+        click.confirm(f"delete {name} version {version}?", abort=True, err=True)
+    done = registered.delete(name, version, force=force)
+    gone = f"; {name} has no {', '.join(done.aliases)} any more" if done.aliases else ""
+    click.echo(f"deleted {name} version {done.version}, package {done.hash}{gone}")
 
 
 @models.command()

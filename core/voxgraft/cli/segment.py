@@ -147,6 +147,8 @@ def _part_of_array(say: Callable[[str], None]) -> str | None:
     """The part that this task of a SLURM job array does; None outside of one."""
     import os
 
+    if "SLURM_ARRAY_TASK_ID" not in os.environ:
+        return None
     from ..batch.parts import part_from_slurm
 
     part = part_from_slurm(os.environ)

@@ -219,6 +219,16 @@ class Catalogue:
             self._codes[origin] = source_hash(origin.module, origin.distribution)
         return self._codes[origin]
 
+    def fingerprint(self, kind: str) -> str:
+        """A fingerprint of all components of one kind, with their code and options: what they made before is theirs
+        while it is the same."""
+        from ..support.files import digest
+
+        offers = [(plugin, spec.name) for plugin, spec in self.of(kind)]
+        return digest(
+            [[name, self.code_of(self._origins[plugin]), self.options.get((kind, name), {})] for plugin, name in offers]
+        )
+
     @property
     def origins(self) -> dict[str, Origin]:
         """Where every plugin comes from that could be loaded, by its name; loads them all."""

@@ -18,9 +18,8 @@ from ..components.catalogue import C, Component
 from ..support.texts import composed, write_rows
 
 if TYPE_CHECKING:
-    from ..imaging.channels import Align
     from ..imaging.structures import Labels
-    from ..imaging.volume import ImageRef, Item, Problem
+    from ..imaging.volume import Align, ImageRef, Item, Problem
 
 
 MOST_STRUCTURES = 1000

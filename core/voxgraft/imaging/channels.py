@@ -6,14 +6,13 @@ Channels on grids of their own are brought onto the grid of one of them: in trai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
-from typing import Literal
 
 import numpy as np
 
 from ..errors import DataError
-from .volume import Item, Volume, millimetres_apart, times
+from .volume import Align, Item, Volume, millimetres_apart, same_grid, times
 
 
 def stack_channels(volumes: Sequence[Volume | None], align: Align | None = None) -> Volume:
@@ -105,20 +104,6 @@ def _of_all(first: Volume, volumes: Sequence[Volume]) -> Item | None:
     return first.item if tuple(problems) == first.item.problems else replace(first.item, problems=tuple(problems))
 
 
-@dataclass(frozen=True, slots=True)
-class Align:
-    """How the channels of a case come onto one grid.
-
-    Attributes:
-        onto: The channel whose grid the case has, counted from 0; the others are interpolated linearly onto it.
-        across: `frame` brings only channels together that share a DICOM frame of reference, so that the scanner vouches
-            for their positions; `any` takes the word of the user.
-    """
-
-    onto: int = 0
-    across: Literal["frame", "any"] = "frame"
-
-
 SHARE = 9
 """Points along each axis that are looked at to see whether two images overlap."""
 
@@ -132,13 +117,6 @@ def aligned(volumes: Sequence[Volume], align: Align) -> list[Volume]:
     if align.onto >= len(volumes):
         raise DataError(f"channel {align.onto + 1} is to give the grid, and there are {len(volumes)} channels")
     return [_onto(volume, volumes[align.onto], align, number) for number, volume in enumerate(volumes)]
-
-
-def same_grid(volume: Volume | Item, other: Volume) -> bool:
-    """Whether no corner is further apart than 1 % of the smallest spacing, or 0.01 mm."""
-    if volume.shape != other.shape:
-        return False
-    return millimetres_apart(volume.affine, other.affine, volume.shape) <= max(0.01, 0.01 * min(volume.spacing))
 
 
 def _onto(volume: Volume, reference: Volume, align: Align, number: int) -> Volume:

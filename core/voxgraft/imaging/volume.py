@@ -307,3 +307,24 @@ def millimetres_apart(affine: Array, other: Array, shape: tuple[int, ...]) -> fl
 def times(shape: Sequence[int]) -> str:
     """The size of an array for people: `256x256x40`."""
     return "x".join(map(str, shape))
+
+
+def same_grid(volume: Volume | Item, other: Volume) -> bool:
+    """Whether no corner is further apart than 1 % of the smallest spacing, or 0.01 mm."""
+    if volume.shape != other.shape:
+        return False
+    return millimetres_apart(volume.affine, other.affine, volume.shape) <= max(0.01, 0.01 * min(volume.spacing))
+
+
+@dataclass(frozen=True, slots=True)
+class Align:
+    """How the channels of a case come onto one grid.
+
+    Attributes:
+        onto: The channel whose grid the case has, counted from 0; the others are interpolated linearly onto it.
+        across: `frame` brings only channels together that share a DICOM frame of reference, so that the scanner vouches
+            for their positions; `any` takes the word of the user.
+    """
+
+    onto: int = 0
+    across: Literal["frame", "any"] = "frame"

@@ -29,28 +29,13 @@ from .around import on_grid
 from .array import See
 from .decide import Interpolation, Tally
 from .precision import Network, applied
-from .predictor import Applied, How, Predictor
+from .predictor import Applied, How
 from .recipe import network_of
 
 AT_A_TIME = 16
 """Rows of a scan that are decided together."""
 SHARE_OF_MEMORY = 0.25
 """Of the memory that is free, what the mean probabilities of a scan may take before they lie in a file."""
-
-
-def predictor_of(package: Package, catalogue: Catalogue, **how: Unpack[How]) -> Predictor | Ensemble:
-    """What applies a package: one network, or several as one.
-
-    Args:
-        package: A verified model; one with members becomes an ensemble.
-        catalogue: Offers the encoder and decoder of the package.
-        how: Device, overlap and the other options of `Predictor`.
-
-    Raises:
-        ModelError: See `Predictor`; or it was trained without masks and finds no structures.
-    """
-    package.check_finds_structures()
-    return Ensemble(package, catalogue, **how) if package.members else Predictor(package, catalogue, **how)
 
 
 class Ensemble(Applied):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..errors import UsageError
-from ..packages.shortcuts import allowed
+from ..packages.facts import allowed
 from ..support.machine import has_bf16
 from ..support.torch_dims import channels_last
 

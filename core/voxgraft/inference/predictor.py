@@ -19,8 +19,8 @@ from ..imaging.body import Box
 from ..imaging.orientation import Orientation, reoriented, shape_at
 from ..imaging.volume import Volume
 from ..labels.valid_region import region_in
-from ..packages.shortcuts import applied_around, applied_in, used_around
-from ..preprocessing.prepare import network_image
+from ..packages.facts import applied_around, applied_in, used_around
+from ..preprocessing.plan import network_image
 from ..support.machine import choose_device, free_memory
 from .around import ALL, Search, search_of
 from .array import See, mask_of, segment_array
@@ -270,6 +270,25 @@ class Predictor(Applied):
     ) -> tuple[NDArray[Any], list[float]]:
         seen = self._seen(image, self.plan, missing)
         return self._segmented(self.applied, seen, image.shape, self.plan, progress, see, box)
+
+
+def predictor_of(package: Package, catalogue: Catalogue, **how: Unpack[How]) -> Applied:
+    """What applies a package: one network, or several as one.
+
+    Args:
+        package: A verified model; one with members becomes an ensemble.
+        catalogue: Offers the encoder and decoder of the package.
+        how: Device, overlap and the other options of `Predictor`.
+
+    Raises:
+        ModelError: See `Predictor`; or it was trained without masks and finds no structures.
+    """
+    package.check_finds_structures()
+    if not package.members:
+        return Predictor(package, catalogue, **how)
+    from .ensemble import Ensemble
+
+    return Ensemble(package, catalogue, **how)
 
 
 def output_names(package: Package) -> list[str]:

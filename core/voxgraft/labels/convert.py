@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import BadImage, DataError, UsageError
-from ..imaging.channels import same_grid
 from ..imaging.read import read_item, scan
 from ..imaging.regrid import resample_onto
 from ..imaging.structures import Label, Labels
-from ..imaging.volume import ImageRef
+from ..imaging.volume import ImageRef, same_grid
 from ..imaging.write import choose_writer, write
 from .masks import in_grid_of, other_frame, other_patient, read_mask
 

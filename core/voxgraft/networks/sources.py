@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..errors import ModelError
+from ..errors import ModelError, NoSuchModel
 from ..support.files import sha256
 from .options import ENCODER, FILE, HUB, _hub_parts
 
@@ -218,7 +218,7 @@ def registered_weights(reference: str, models: Models | None) -> Weights:
     from .weights import Weights, read_tensors
 
     if models is None:
-        raise ModelError(f"{reference}: there is no registry to look this model up in; name one with tracking.uri")
+        raise NoSuchModel(f"{reference}: there is no registry to look this model up in; name one with tracking.uri")
     package = models.resolve(reference)
     plan = package.plan
     seen = f"{plan.modality.upper()} images ({', '.join(plan.channels)}), normalised as that model's plan says"

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ModelError
+from ..errors import ModelError, NoSuchModel
 from .diagnose import why_unreadable
 from .inflation import inflated
 from .modules import EncoderModule, InputContract
@@ -300,7 +300,7 @@ def read_tensors(path: Any) -> dict[str, Tensor]:
     except ModelError:
         raise
     except FileNotFoundError:
-        raise ModelError(f"{path}: there is no such file of weights") from None
+        raise NoSuchModel(f"{path}: there is no such file of weights") from None
     except Exception as error:
         raise ModelError(f"{path}: {why_unreadable(Path(path), error)}") from error
     for _ in NESTS:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..preprocessing.plan import Plan
-from .shortcuts import said, said_around
+from .facts import said, said_around
 
 
 def model_card(facts: Mapping[str, Any], plan: Plan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, UsageError
 from .package import SUFFIX, Package, pack, read_package, unpack
-from .references import CHAMPION, Registry, Resolver, Version, registry
+from .references import CHALLENGER, CHAMPION, Registry, Resolver, Version, registry
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -96,8 +97,11 @@ class Models:
             alias: Such as `challenger`.
 
         Raises:
-            ModelError: There is no such version.
+            NoSuchModel: There is no such version.
+            UsageError: The alias cannot stand in a reference.
         """
+        if not re.fullmatch(r"[\w-]+", alias, re.ASCII):
+            raise UsageError(f"{alias!r} cannot be an alias: use letters, digits, dash and underscore")
         return self._registry().promote(name, str(version), alias)
 
     def rollback(self, name: str) -> Version:
@@ -107,6 +111,29 @@ class Models:
             ModelError: There is none.
         """
         return self._registry().rollback(name)
+
+    def delete(self, name: str, version: int | str, *, force: bool = False) -> Version:
+        """Delete a version of a model; its number is not given to another.
+
+        Args:
+            name: Of the model.
+            version: Its number.
+            force: Also where it is the champion, or programs may ask for it by an alias that somebody set.
+
+        Returns:
+            The version as it was.
+
+        Raises:
+            NoSuchModel: There is no such version.
+            UsageError: It has an alias, and `force` was not given.
+        """
+        found = self.version(f"models:/{name}/{version}")
+        if not force and (used := [alias for alias in found.aliases if alias != CHALLENGER]):
+            raise UsageError(
+                f"{name}/{version}: is {', '.join(used)}, and whoever asks for {name}@{used[0]} would find no model; "
+                "let another version be it first (`voxgraft models promote`), or delete it with --force"
+            )
+        return self._registry().delete(name, str(version))
 
     def export(self, model: str, target: str | Path) -> Version:
         """Write a MODEL as one file, such as spleen.voxgraft.zip.

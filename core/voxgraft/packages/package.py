@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ModelError
+from ..errors import ModelError, NoSuchModel
 from ..imaging.structures import Labels
 from ..preprocessing.plan import Plan, read_plan
 from ..support.files import atomic_write, digest, read_json, sha256, write_json, write_text
@@ -174,7 +174,7 @@ def read_package(path: Path) -> Package:
         labels=labels,
         facts=facts,
         hash=_identity(files),
-        members=_plans(path / "members.json") if "members.json" in files else (),
+        members=_plans(path / "members.json", plan) if "members.json" in files else (),
     )
 
 
@@ -199,7 +199,7 @@ def unpack(archive: Path, folder: Path) -> Package:
         ModelError: It is not a package archive.
     """
     if not archive.is_file():
-        raise ModelError(f"{archive}: there is no such package file")
+        raise NoSuchModel(f"{archive}: there is no such package file")
     try:
         with atomic_write(folder) as temporary, zipfile.ZipFile(archive) as file:
             temporary.mkdir(parents=True)
@@ -250,7 +250,7 @@ def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any
         document = read_json(manifest, LARGEST_DOCUMENT)
         files, facts, version = document["files"], document["facts"], document["format"]
     except (FileNotFoundError, NotADirectoryError):
-        raise ModelError(f"{path}: is not a model package: it has no {MANIFEST}") from None
+        raise NoSuchModel(f"{path}: is not a model package: it has no {MANIFEST}") from None
     except OSError as error:
         raise ModelError(f"{manifest}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):
@@ -368,13 +368,17 @@ def _check_same_structures(path: Path, plan: Plan, labels: Labels) -> None:
         raise ModelError(f"{path / 'labels.json'}: calls structures {names}; each needs a name of its own")
 
 
-def _plans(path: Path) -> tuple[Plan, ...]:
+def _plans(path: Path, common: Plan) -> tuple[Plan, ...]:
+    """The plans of an ensemble's networks, which see and find the same."""
     try:
         plans = tuple(Plan.model_validate(row) for row in read_json(path))
     except (OSError, ValueError, TypeError):
         raise ModelError(f"{path}: is damaged") from None
     if not plans:
         raise ModelError(f"{path}: is damaged: an ensemble has networks")
+    for name in ("dims", "image_dims", "channels", "labels", "regions", "paint"):
+        if any(getattr(plan, name) != getattr(common, name) for plan in plans):
+            raise ModelError(f"{path}: is damaged: a network has other {name} than the ensemble")
     return plans
 
 

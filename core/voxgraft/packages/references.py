@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..components.choice import Selected, TrackingOptions
-from ..errors import ModelError, PluginError, VoxGraftError
+from ..errors import ModelError, NoSuchModel, PluginError, VoxGraftError
 from ..support.objects import fetch, mirror_of
 from ..support.texts import is_url
 from .package import Package, read_package
@@ -26,6 +26,7 @@ REGISTRY = "mlflow"
 """The store that keeps versions, unless another is named."""
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+"""The aliases that VoxGraft sets itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,21 @@ class Registry(Store, Protocol):
         """
         ...
 
+    def delete(self, name: str, version: str) -> Version:
+        """Remove a version, and every alias that points to it; its number is not given again.
+
+        Args:
+            name: Of the registered model.
+            version: Its number, as text.
+
+        Returns:
+            The version as it was.
+
+        Raises:
+            NoSuchModel: There is no such version.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
@@ -163,7 +179,7 @@ def _store_for(reference: str, catalogue: Catalogue) -> AnySpec:
         raise PluginError(f"{reference}: the stores {' and '.join(spec.name for spec in claiming)} both handle it")
     if not claiming and not Path(reference).exists() and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", reference):
         known = sorted(scheme for spec in specs for scheme in spec.schemes)
-        raise ModelError(f"{reference}: no store handles this; known are paths, {', '.join(known) or 'nothing else'}")
+        raise NoSuchModel(f"{reference}: no store handles this; known are paths, {', '.join(known) or 'nothing else'}")
     return claiming[0] if claiming else catalogue.get("store", FOLDERS)
 
 

@@ -1,21 +1,26 @@
-"""The plan: every number that follows from the fingerprint, and travels with the weights."""
+"""The plan: every number that follows from the fingerprint, and travels with the weights; and an image as it asks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Le, Len
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from numpy.typing import NDArray
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ..components.choice import Options
 from ..errors import ModelError
-from ..imaging.channels import Align
-from ..imaging.resample import Interpolation
+from ..imaging.orientation import shape_at
+from ..imaging.resample import Interpolation, resample_image
 from ..imaging.structures import Region
+from ..imaging.volume import Align, Array
 from ..support.files import read_bytes
+
+if TYPE_CHECKING:
+    from .modality import Modality
 
 _Range = Annotated[Sequence[float], Len(2, 2)]
 _Rule = dict[Literal["modality", "takes", "leaves", "orientation"], Sequence[str]]
@@ -114,6 +119,30 @@ class Plan(Options):
     contract: Annotated[dict[str, Any], AfterValidator(_checked)] = Field(default={})
     """What incoming scans are compared with: modality codes, ranges of spacing and size seen in training."""
 
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Plan:
+        """Lists with an entry for each axis, channel or output have as many: without this each scan would fail, or be
+        compared with nothing."""
+        images, network = (self.image_dims, "axes of the images"), (self.dims, "axes of the network")
+        channels, outputs = (len(self.channels), "channels"), (len(self.labels), "outputs")
+        lists: dict[str, tuple[Sequence[Any], tuple[int, str]]] = {
+            "spacing": (self.spacing, images),
+            "patch": (self.patch, network),
+            "normalisation": (self.normalisation, channels),
+            **{f"strides.{level}": (steps, network) for level, steps in enumerate(self.strides)},
+            **{name: (part, outputs) for name in ("regions", "paint") if (part := getattr(self, name))},
+        }
+        ranges = {"spacing_mm": images, "size_mm": images, "values": channels}
+        lists |= {f"contract.{key}": (part, size) for key, size in ranges.items() if (part := self.contract.get(key))}
+        for name, (entries, (number, of)) in lists.items():
+            if len(entries) != number:
+                raise ValueError(f"{name} has the length {len(entries)}, and there are {number} {of}")
+        if not self.strides or not self.channels or self.dims > self.image_dims:
+            raise ValueError("a network needs channels and levels, and has no more axes than its images")
+        if not 0 <= self.slice_axis < 3 or any(not 0 <= axis < self.dims for axis in self.mirrored):
+            raise ValueError("slice_axis or mirrored names an axis that is not there")
+        return self
+
     @property
     def classes(self) -> int:
         """Outputs of the network."""
@@ -138,8 +167,34 @@ def read_plan(path: Path) -> Plan:
     except OSError as error:
         raise ModelError(f"{path}: is not a plan: {error.strerror}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ModelError(f"{path}: is not a plan: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ModelError(f"{path}: is not a plan: {_fault(error)}") from None
+
+
+def _fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return ": ".join([*filter(None, [".".join(map(str, first["loc"]))]), first["msg"].removeprefix("Value error, ")])
+
+
+def network_image(
+    array: Array, spacing: tuple[float, ...], plan: Plan, modality: Modality, missing: Sequence[int] = ()
+) -> NDArray[np.float32]:
+    """Normalise and resample (channel, *spatial), axes in RAS order: the one path for training and for prediction.
+
+    Args:
+        missing: The channels that are not there; the network sees zeros in them, the mean of what is.
+    """
+
+    def normalised(voxels: Array) -> NDArray[np.float32]:
+        result = modality.normalise(voxels, plan.normalisation)
+        if missing:
+            result = np.array(result)
+            result[list(missing)] = 0
+        return result
+
+    shape = shape_at(array.shape[1:], spacing, plan.spacing)
+    if getattr(modality, "voxelwise", False):  # plane by plane: there is never a copy of the scan in float32
+        return resample_image(array, shape, plan.interpolation, normalised)
+    return resample_image(normalised(array), shape, plan.interpolation)
 
 
 def encoded_type(plan: Plan) -> type[np.uint8] | type[np.int16] | type[np.int32]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from ..datasets.cases import Dataset
 from ..datasets.options import Data
@@ -61,7 +62,7 @@ def derive_plan(
         batch: Patches in a step.
 
     Raises:
-        DataError: 2D images are to be fed to a 3D network.
+        DataError: 2D images are to be fed to a 3D network, or a spacing lies beyond what a plan holds.
         TrainingError: A number the workflow fixes does not fit the images.
     """
     cases = list(fingerprint["cases"].values())
@@ -78,28 +79,36 @@ def derive_plan(
     shape, strides = _patch_and_strides(shapes[:, seen], [spacing[axis] for axis in seen], patch, kind)
     normalisation = tuple(modality.plan(fingerprint["intensities"]))
     units = modality.units(normalisation) if isinstance(modality, KnowsUnits) else ()
-    return Plan(
-        dims=dims,
-        image_dims=image_dims,  # type: ignore[arg-type]  # 2 or 3: checked above
-        channels=dataset.channels,
-        labels=_outputs(labels),
-        regions=labels.regions,
-        structures=labels.values if labels.regions else (),
-        paint=labels.paint,
-        ignored=labels.ignored,
-        optional=dataset.optional,
-        readers=data.reader_options,
-        modality=data.modality.name,
-        normalisation=normalisation,
-        spacing=tuple(spacing),
-        interpolation=data.interpolation,
-        slice_axis=slice_axis,
-        patch=shape,
-        batch=batch if batch != "auto" else _batch(shape, kind),
-        strides=strides,
-        align=dataset.align,
-        contract=_contract(cases, dataset, data, fingerprint["intensities"], units),
-    )
+    try:
+        return Plan(
+            dims=dims,
+            image_dims=image_dims,  # type: ignore[arg-type]  # 2 or 3: checked above
+            channels=dataset.channels,
+            labels=_outputs(labels),
+            regions=labels.regions,
+            structures=labels.values if labels.regions else (),
+            paint=labels.paint,
+            ignored=labels.ignored,
+            optional=dataset.optional,
+            readers=data.reader_options,
+            modality=data.modality.name,
+            normalisation=normalisation,
+            spacing=tuple(spacing),
+            interpolation=data.interpolation,
+            slice_axis=slice_axis,
+            patch=shape,
+            batch=batch if batch != "auto" else _batch(shape, kind),
+            strides=strides,
+            align=dataset.align,
+            contract=_contract(cases, dataset, data, fingerprint["intensities"], units),
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, value = ".".join(map(str, first["loc"])), first["input"]
+        raise DataError(
+            f"no plan can be made of these scans: {name} is {value!r}: {first['msg'].lower()}; compare the images with "
+            "the scanner's protocol (`voxgraft inspect`)"
+        ) from None
 
 
 def _patch_and_strides(
@@ -168,7 +177,7 @@ def _target_spacing(cases: Sequence[Mapping[str, Any]], chosen: Sequence[float] 
     if target[worst] > ANISOTROPIC * others.max():
         finer = float(np.percentile(spacings[:, worst], 10))
         target[worst] = max(finer, float(others.max()))
-    return [round(float(step), 6) for step in target]
+    return [round(float(step), 6) or float(step) for step in target]
 
 
 def _patch(shapes: np.ndarray[Any, Any], spacing: Sequence[float], most: int, levels: int) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ all, and never changes, but for a call with `--fresh`, which makes it again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,18 +17,16 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..imaging.channels import missing_in
-from ..imaging.orientation import shape_at
-from ..imaging.resample import resample_image
 from ..support.files import atomic_write, digest
 from .encoding import encode_labels, voxels_of
+from .fingerprint import read_case
+from .plan import Plan, network_image
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..datasets.cases import Case
     from ..imaging.structures import Labels
-    from ..imaging.volume import Array
     from .modality import Modality
-    from .plan import Plan
 
 FORMAT = 4
 PLACES = 2000
@@ -110,8 +108,6 @@ def prepare(
     """
     if folder.is_dir() and not again:
         return False
-    from .fingerprint import read_case  # which prediction does without
-
     image, label = read_case(case, catalogue, labels)
     array = image.array.reshape(image.channels, *image.shape)
     voxels = network_image(array, image.spacing, plan, modality, missing_in(case.images))
@@ -123,28 +119,6 @@ def prepare(
             np.save(temporary / "label.npy", classes)
             np.save(temporary / "places.npy", structure_places(classes, plan))
     return True
-
-
-def network_image(
-    array: Array, spacing: tuple[float, ...], plan: Plan, modality: Modality, missing: Sequence[int] = ()
-) -> NDArray[np.float32]:
-    """Normalise and resample (channel, *spatial), axes in RAS order: the one path for training and for prediction.
-
-    Args:
-        missing: The channels that are not there; the network sees zeros in them, the mean of what is.
-    """
-
-    def normalised(voxels: Array) -> NDArray[np.float32]:
-        result = modality.normalise(voxels, plan.normalisation)
-        if missing:
-            result = np.array(result)
-            result[list(missing)] = 0
-        return result
-
-    shape = shape_at(array.shape[1:], spacing, plan.spacing)
-    if getattr(modality, "voxelwise", False):  # plane by plane: there is never a copy of the scan in float32
-        return resample_image(array, shape, plan.interpolation, normalised)
-    return resample_image(normalised(array), shape, plan.interpolation)
 
 
 def load_prepared(case: str, folder: Path) -> Stored:

@@ -91,12 +91,7 @@ class DataState:
     @cached_property
     def _known_readers(self) -> str:
         """A fingerprint of the readers that there are, with their code and their options."""
-        readers = []
-        for plugin, spec in self._catalogue.of("reader"):
-            origin = self._catalogue.origin_of(plugin)
-            options = self._catalogue.options.get(("reader", spec.name), {})
-            readers.append([spec.name, self._catalogue.code_of(origin), options])
-        return digest(readers)[:DIGITS]
+        return self._catalogue.fingerprint("reader")[:DIGITS]
 
 
 def readers_taking_part(names: set[str], catalogue: Catalogue) -> list[ReaderSpec[Any]]:

@@ -13,8 +13,8 @@ from ..components.choice import Selected
 from ..errors import DataError, UsageError, VoxGraftError
 from ..packages.references import Resolver
 from ..support.contents import Contents
-from ..support.files import remove, sweep_tree, write_text
-from ..support.lock import sole_owner
+from ..support.files import write_text
+from ..support.lock import remove, sole_owner, sweep_tree
 from ..support.progress import Progress
 from ..workflow.workflow import Workflow
 from ..workflow.yaml import dump

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from ..packages.facts import common, joined
 from ..packages.model_card import model_card
 from ..packages.package import amend_package, read_package, write_package
-from ..packages.shortcuts import common, joined
 from ..preprocessing.plan import Plan
 from ..reports.drawing import Picture
 from ..reports.scores import about, worst_cases, write_page

@@ -12,11 +12,10 @@ import numpy as np
 from ..errors import VoxGraftError
 from ..imaging.structures import Labels
 from ..imaging.volume import Volume
-from ..inference.ensemble import predictor_of
 from ..inference.precision import fast_precision
-from ..inference.predictor import Applied
+from ..inference.predictor import Applied, predictor_of
+from ..packages.facts import BODY, failed, joined, judge
 from ..packages.package import Package
-from ..packages.shortcuts import BODY, failed, joined, judge
 from ..preprocessing.modality import ShowsBody
 from ..scoring.case import measure_case
 from ..scoring.pair import Counts
@@ -64,7 +63,7 @@ class Way:
             return None
 
     def verdict(self, word: str) -> dict[str, Any]:
-        """As `voxgraft.packages.shortcuts` keeps it; empty where no case said anything."""
+        """As `voxgraft.packages.facts` keeps it; empty where no case said anything."""
         if self.reason:
             return failed(self.reason)
         if not self.plain:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,12 @@ from ..support.texts import counted, stem
 
 FEW = 64
 """Different values that a mask has, at most."""
+
+DEEPEST = 3
+"""Folders, one in another, of which one may say what a file is."""
+
+PERSON = re.compile(r"(?:case|patient|pat|pt|subject|subj|sub|person|volunteer|participant|p)[_. -]?\d", re.IGNORECASE)
+"""How names of people begin where scans are numbered by them."""
 
 Key = Callable[[PurePath], str]
 """What the case of a file is called; empty where the file has none."""
@@ -49,8 +56,9 @@ class _Grouping:
 def sort_tree(root: Path, dataset: Dataset, looks: Sequence[Look]) -> Dataset:
     """The cases of a tree whose files were taken for one case each.
 
-    Files of one folder are a case, or those of one name in several folders, or those whose names begin alike, whichever
-    makes most cases with an image and a mask. Masks are files of few whole numbers, most of them 0.
+    Files of one folder are a case, or those of one name in several folders, or those whose names begin alike, or either
+    of the last two in each folder by itself, whichever makes most cases with an image and a mask. Masks are files of
+    few whole numbers, most of them 0.
 
     Args:
         root: The tree.
@@ -65,7 +73,8 @@ def sort_tree(root: Path, dataset: Dataset, looks: Sequence[Look]) -> Dataset:
     if not drawn or not files:
         return dataset
     seen = {look.case.present[0].path for look in looks if look.shape}
-    found = [_grouping(root, files, key, seen, drawn) for key in (_folder, _first, _name, _beginning, _end)]
+    keys = (_folder, _first, _name, _beginning, _end, _longer_beside(root, files), *map(_apart, range(DEEPEST)))
+    found = [_grouping(root, files, key, seen, drawn) for key in keys]
     best = max(found, key=lambda one: len(one.whole))
     channels = _channels(best)
     if len(best.whole) < 2 or not channels:
@@ -110,6 +119,29 @@ def _end(path: PurePath) -> str:
     """The last word of a name, as in `volume-7.nii` and `segmentation-7.nii`."""
     name = stem(Path(path.name))
     return name[max(name.rfind(mark) for mark in "_-. ") + 1 :]
+
+
+def _longer_beside(root: Path, files: Iterable[Path]) -> Key:
+    """In each folder by itself: a name, or the shorter one of a file beside it, as `case1` for `case1_drawn`."""
+    names = {path.relative_to(root).parent / stem(path) for path in files}
+
+    def key(path: PurePath) -> str:
+        name = stem(Path(path.name))
+        shorter = (path.parent / name[: mark.start()] for mark in re.finditer(r"[_\-. ]", name))
+        return next((one for one in shorter if one in names), path.parent / name).as_posix()
+
+    return key
+
+
+def _apart(number: int) -> Key:
+    """A path without one of its folders, which says what a file is, as in `images/siteA/case1` or `siteA/masks/case1`;
+    nothing where no folder is left that tells cases of one name apart."""
+
+    def key(path: PurePath) -> str:
+        folders = [*path.parts[:-1][:number], *path.parts[:-1][number + 1 :]]
+        return PurePath(*folders, stem(Path(path.name))).as_posix() if 0 < len(folders) < len(path.parts) - 1 else ""
+
+    return key
 
 
 def _grouping(
@@ -161,7 +193,7 @@ def _as_cases(root: Path, found: _Grouping, channels: tuple[str, ...], dataset: 
         if not images or not set(chosen) <= images:
             continue
         mask = found.mask_of(case)
-        patient = case.partition("/")[0] if "/" in case else case.replace("/", "-")
+        patient = _patient(case)
         pictures = tuple(parts[name] for name in chosen)
         cases.append(Case(case.replace("/", "-"), patient, pictures, parts[mask] if mask else None))
     masks = [case.label.path for case in cases if case.label is not None]
@@ -178,6 +210,17 @@ def _as_cases(root: Path, found: _Grouping, channels: tuple[str, ...], dataset: 
     return replace(
         dataset, cases=tuple(cases), channels=_named(channels), notes=(*dataset.notes, *notes), names_patients=False
     )
+
+
+def _patient(case: str) -> str:
+    """Whose a case is: as it is called where the name says that it is a person's, else as its first folder.
+
+    Two cases of one name in two folders may be one person's, and all cases of a folder as well: whoever is taken for
+    too few people has a smaller choice of splits, and no score that is too good.
+    """
+    first, _, rest = case.partition("/")
+    last = rest.rpartition("/")[2]
+    return last if PERSON.match(last) and not PERSON.match(first) else first
 
 
 def _named(paths: Iterable[str]) -> tuple[str, ...]:

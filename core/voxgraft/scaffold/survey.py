@@ -6,7 +6,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,9 @@ COLOURS = 3
 
 LOSSY = 8
 """Structures of masks that were saved as JPEG, at most: it makes more values of two."""
+
+NEAR = 32
+"""JPEG makes of black and white values that are at most so far from 0 and 255."""
 
 MOST, FEWEST, SECONDS = 200, 16, 60.0
 """Cases that stand for twice as many and more; cases that are read however long they take; after so many seconds no
@@ -100,7 +103,7 @@ def survey(folder: Path, catalogue: Catalogue, progress: Progress | None = None)
 
     Raises:
         UsageError: There is no such folder.
-        DataError: It holds no image that can be read, or its layout is broken.
+        DataError: It holds no image that can be read, no mask with a structure, or its layout is broken.
     """
     layout, dataset, looks = _read(folder, catalogue, progress or Progress(quiet=True))
     read = [look for look in looks if look.shape]
@@ -111,7 +114,9 @@ def survey(folder: Path, catalogue: Catalogue, progress: Progress | None = None)
     alike = [look for look in read if (len(look.shape), len(look.channels)) == (axes, channels)]
     modality, reason = _modality(folder, dataset, alike, axes, catalogue)
     structures, named = _structures(dataset, looks)
-    lossy = not named and len(structures) > LOSSY and all(_is_jpeg(case) for case in dataset.cases)
+    if not structures and len(looks) == len(dataset.cases):
+        _refuse_empty(folder, looks, axes, channels)
+    lossy = not named and _is_spread(structures.values()) and all(_is_jpeg(case) for case in dataset.cases)
     structures = {"structure": 1} if lossy else structures
     dataset, left_out = _usable(dataset, {look.case.id: _fault(look, axes, channels) for look in looks})
     return Survey(
@@ -163,6 +168,19 @@ def _looks(dataset: Dataset, catalogue: Catalogue, progress: Progress) -> list[L
     found = in_threads(look, list(enumerate(cases)), progress, f"reading {len(cases)}{drawn} cases")
     order = {case.id: number for number, case in enumerate(dataset.cases)}
     return sorted((one for one in found if one is not None), key=lambda one: order[one.case.id])
+
+
+def _refuse_empty(folder: Path, looks: Sequence[Look], axes: int, channels: int) -> None:
+    """Refuse masks of which none holds a structure: the workflow would have nothing to learn."""
+    masked = [look for look in looks if look.case.label is not None]
+    if not masked:
+        return
+    for look in masked:
+        if fault := _fault(look, axes, channels):
+            raise DataError(f"{folder}: none of its masks can be used ({look.case.id}: {fault})")
+    raise DataError(
+        f"{folder}: {counted(len(masked), 'mask')}, and every voxel is background: there is nothing to learn"
+    )
 
 
 def _fault(look: Look, axes: int, channels: int) -> str:
@@ -251,6 +269,13 @@ def structures_by_file(dataset: Dataset) -> dict[str, int]:
     parts = (mask.named for mask in masks if isinstance(mask, MaskRef) and mask.rule == "structures")
     names = sorted({name for named in parts for name, _ in named})
     return {name: value for value, name in enumerate(names, start=1)}
+
+
+def _is_spread(values: Iterable[int]) -> bool:
+    """Whether JPEG may have made these values of black and white: too many, or all beside the two and some white."""
+    found = set(values)
+    beside = all(min(value, 255 - value) < NEAR for value in found)
+    return len(found) > LOSSY or (len(found) > 1 and beside and max(found) > 255 - NEAR)
 
 
 def _is_jpeg(case: Case) -> bool:

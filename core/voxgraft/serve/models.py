@@ -107,7 +107,7 @@ class Models:
         catalogue: Offers encoders, decoders, modalities and readers.
         folder: Keeps what was predicted.
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
-        load: Makes a package ready; by default `voxgraft.inference.ensemble.predictor_of`.
+        load: Makes a package ready; by default `voxgraft.inference.predictor.predictor_of`.
     """
 
     def __init__(
@@ -214,7 +214,7 @@ class Models:
     def _loaded(self, model: Served) -> Applied:
         if self._load_with is not None:
             return self._load_with(model.package)
-        from ..inference.ensemble import predictor_of
+        from ..inference.predictor import predictor_of
 
         return predictor_of(model.package, self.catalogues[model.name], device=self.device)
 

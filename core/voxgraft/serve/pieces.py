@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ..correction.change import Change, State
 from ..correction.journal import Journal
 from ..imaging.structures import Box
-from ..support.files import remove, write_json
+from ..support.files import write_json
+from ..support.lock import remove
 
 Mask = NDArray[np.uint8]
 

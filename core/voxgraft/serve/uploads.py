@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..support.files import atomic_write, read_json, remove, write_json
+from ..support.files import atomic_write, read_json, write_json
+from ..support.lock import remove
 from .refused import Refused, json_object
 
 if TYPE_CHECKING:

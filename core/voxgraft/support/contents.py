@@ -11,25 +11,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from .files import sha256, write_json
+from .files import State, sha256, state_of, write_json
 
 SETTLED = 2_000_000_000
 """Nanoseconds. A file that changed so shortly before it was hashed could change again within one tick of the file
 system's clock; it is hashed again each time. FAT counts in 2 seconds."""
-
-
-State = list[int]
-"""Of a file: size, time of change, time of the inode's change, inode. Writing into a file changes the third, which
-nobody can set."""
-
-
-def state_of(file: Path) -> State:
-    """The state of a file; empty where there is none."""
-    try:
-        stat = file.stat()
-    except (OSError, ValueError):
-        return []
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def is_settled(state: State) -> bool:

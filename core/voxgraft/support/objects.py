@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import DataError, UsageError, VoxGraftError
-from .files import atomic_write, digest, read_json, remove, sha256, write_json
+from .files import atomic_write, digest, read_json, sha256, write_json
+from .lock import remove
 
 _STAMPS = ("ETag", "etag", "md5", "md5Hash", "LastModified", "last_modified", "mtime", "created")
 """What storages of several makers call that by which a change is seen."""

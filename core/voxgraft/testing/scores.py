@@ -14,8 +14,7 @@ import numpy as np
 
 from ..imaging.structures import Label, Labels
 from ..imaging.volume import Array, Volume
-from ..scoring.measuring import measure_values
-from ..scoring.metric import Quantity
+from ..scoring.measuring import Quantity, measure_values
 from .conformance import ConformanceCheck, NotApplicable, Subject, require
 
 LABELS = Labels((Label(1, "one"), Label(2, "two")))

@@ -53,6 +53,7 @@ class Job:
     Attributes:
         path: The file.
         mark: Its name in the report, which only the holder of the key can connect with it.
+        state: Changes with the state of the file; of it too the report has only what the key makes of it.
         suffix: Behind the name of the result, where several files of the source call themselves the same instance.
         folder: The name of its folder in the report; it stands in for UIDs that are blank.
         nifti: It is a NIfTI file.
@@ -60,6 +61,7 @@ class Job:
 
     path: Path
     mark: str
+    state: str = ""
     suffix: str = ""
     folder: str = ""
     nifti: bool = False
@@ -75,6 +77,7 @@ class Outcome:
         rule, reason: Why it is not written.
         notes: What the user should know.
         patient: The patient's old id and new name; never for a report.
+        source: The state of the file before it was read, as `Job.state`.
     """
 
     mark: str
@@ -84,11 +87,12 @@ class Outcome:
     reason: str = ""
     notes: tuple[str, ...] = ()
     patient: tuple[str, str] = field(default=("", ""), repr=False)
+    source: str = ""
 
     def document(self) -> dict[str, Any]:
         """As plain values, without the patient."""
-        full = {"id": self.mark, "state": self.state, "file": self.file, "rule": self.rule, "reason": self.reason}
-        return {name: value for name, value in full.items() if value}
+        names = ("state", "file", "rule", "reason", "source")
+        return {"id": self.mark, **{name: value for name in names if (value := getattr(self, name))}}
 
 
 def process(job: Job, settings: Settings) -> Outcome:

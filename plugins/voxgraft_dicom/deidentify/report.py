@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from voxgraft.plugin import DataError, UsageError, remove, source_hash, write_json
 
 from . import rules
-from .file import Outcome, Settings
+from .file import Job, Outcome, Settings
 
 
 @dataclass(slots=True)
@@ -123,12 +124,37 @@ class Report:
             raise UsageError(f"{target}: holds results made with another table of pseudonyms, {text}")
         return cls(target, head, files | _journal(target), notes)
 
-    def done(self, mark: str) -> Outcome | None:
-        """The outcome of a file that an earlier call has written, if it is still there."""
-        one = self.files.get(mark)
-        if one is None or one.get("state") != "written" or not (self.target / str(one.get("file"))).is_file():
+    def done(self, job: Job) -> Outcome | None:
+        """The outcome of a file that an earlier call has written, if neither it nor the result has changed place or
+        state since."""
+        one = self.files.get(job.mark, {})
+        if one.get("state") != "written" or one.get("source") != job.state or not self._result(one).is_file():
             return None
-        return Outcome(mark, "written", str(one["file"]))
+        return Outcome(job.mark, "written", str(one["file"]), source=job.state)
+
+    def forget(self, marks: Set[str], keep: Set[str]) -> None:
+        """Remove the results of files that have changed since: what they give now may have another name, or be held
+        back.
+
+        Args:
+            marks: Of files that are to be done again.
+            keep: Results that another file of the source has given.
+        """
+        for mark in marks & self.files.keys():
+            one = self.files.pop(mark)
+            if one.get("state") == "written" and one.get("file") not in keep:
+                remove(self._result(one))
+
+    def _result(self, document: Mapping[str, Any]) -> Path:
+        """Where the result lies that a report names.
+
+        Raises:
+            UsageError: It would lie elsewhere.
+        """
+        path = self.target / str(document.get("file"))
+        if not path.resolve().is_relative_to(self.target.resolve()):
+            raise UsageError(f"{self.target / REPORT}: names a file outside of the target; choose an empty folder")
+        return path
 
     def write(self, result: Result) -> None:
         """Write the report, and remove the journal that is now part of it."""

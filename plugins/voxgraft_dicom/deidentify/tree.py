@@ -12,7 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voxgraft.plugin import TEMPORARY, DataError, Progress, UsageError, sha256, sweep_tree, worker_processes, write_rows
+from voxgraft.plugin import (
+    TEMPORARY,
+    DataError,
+    Progress,
+    UsageError,
+    sha256,
+    state_of,
+    sweep_tree,
+    worker_processes,
+    write_rows,
+)
 
 from . import nifti
 from .file import Job, Outcome, Settings, instance, process
@@ -60,10 +70,12 @@ def deidentify(
     jobs = _jobs(source, settings.key, result, report.files if report is not None else {}, with_nifti=with_nifti)
     if not jobs and not result.outcomes and not result.directories:
         raise DataError(f"{source}: holds no DICOM files")
-    earlier = {job.mark: done for job in jobs if report is not None and (done := report.done(job.mark)) is not None}
+    earlier = {job.mark: done for job in jobs if report is not None and (done := report.done(job)) is not None}
     result.outcomes += earlier.values()
     result.skipped += len(earlier)
     todo = [job for job in jobs if job.mark not in earlier]
+    if report is not None:
+        report.forget({job.mark for job in todo}, keep={done.file for done in earlier.values()})
     with (
         closing(Journal(target)) if settings.target is not None else nullcontext() as journal,
         progress.bar("de-identifying", len(todo)) as bar,
@@ -118,32 +130,31 @@ def _jobs(
     for path in _files(source):
         relative = path.relative_to(root).as_posix()
         try:
-            state = path.stat()
             plain = _looks_like_dicom(path)
         except OSError as error:
             mark = key.mark("file", relative)
             result.paths[mark] = path
             result.outcomes.append(Outcome(mark, "failed", reason=f"cannot be read ({error.strerror})"))
             continue
-        mark = key.mark("file", relative, state.st_size, state.st_mtime_ns)
+        folder = key.mark("folder", path.parent.relative_to(root).as_posix())
+        job = Job(path, key.mark("file", relative), key.mark("state", *state_of(path)), folder=folder)
         if with_nifti and nifti.is_nifti(path):
-            result.paths[mark] = path
-            folder = key.mark("folder", path.parent.relative_to(root).as_posix())
-            jobs.append(Job(path, mark, folder=folder, nifti=True))
+            result.paths[job.mark] = path
+            jobs.append(replace(job, nifti=True))
             continue
         if not plain and path.suffix.lower() not in _NAMES:
             result.other += 1
             continue
-        result.paths[mark] = path
+        result.paths[job.mark] = path
         if not plain:
-            result.outcomes.append(Outcome(mark, "failed", reason="has the name of a DICOM file, but is none"))
+            result.outcomes.append(Outcome(job.mark, "failed", reason="has the name of a DICOM file, but is none"))
             continue
         uid, directory = instance(path)
         if directory:
             result.directories += 1
             continue
         uids.setdefault(uid, []).append(len(jobs))
-        jobs.append(Job(path, mark, folder=key.mark("folder", path.parent.relative_to(root).as_posix())))
+        jobs.append(job)
     twins = [indices for uid, indices in uids.items() if uid and len(indices) > 1]
     return _told_apart(jobs, twins, result, known)
 
@@ -210,7 +221,7 @@ def _several(jobs: Sequence[Job], settings: Settings) -> list[Outcome]:
 
 
 def _one(job: Job, settings: Settings) -> Outcome:
-    return nifti.process(job, settings) if job.nifti else process(job, settings)
+    return replace((nifti.process if job.nifti else process)(job, settings), source=job.state)
 
 
 def _set_aside(result: Result, source: Path, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
@@ -37,15 +38,23 @@ def by_names(folder: Path) -> Mapping[str, Any] | None:
 
     A mask is called as its image and a word such as `_seg`, in one folder or in two; or each case has a folder, with
     a file of masks in it; or with a folder of masks in it, one for each structure. All masks must follow the habit, and
-    at least two cases.
+    at least two cases. Folders in which each of several images has a mask hold cases; a pattern that takes two of one
+    name in two folders for one case is none.
     """
     files = list(islice(_files(folder), _MOST))
-    for images, masks in (_in_folders_of_cases(files), _side_by_side(files)):
+    beside = _side_by_side(files)
+    groups = _hold_cases(files)
+    if groups and len({text.rpartition("/")[0] for text in beside[1]}) > 1:  # one pattern finds those of one folder
+        return None
+    for images, masks in [beside] if groups else [_in_folders_of_cases(files), beside]:
         # what was drawn before a mere field of view, which is called a mask too
         for labels in sorted(masks, key=lambda text: (-len(masks[text]), *_doubts(text), text)):
             cases = masks[labels]
             chosen = _channels({text for text, known in images(cases).items() if cases <= known})
-            if len(cases) > 1 and chosen is not None and _finds(folder, labels, cases):
+            texts = [chosen] if isinstance(chosen, str) else list((chosen or {}).values())
+            if len(cases) < 2 or not texts or not _finds(folder, labels, cases):
+                continue
+            if all(_once(folder, text) for text in texts):
                 return {"images": chosen, "labels": labels}
     return None
 
@@ -65,6 +74,24 @@ def _files(folder: Path) -> Iterator[PurePosixPath]:
         inside = PurePosixPath(Path(root).relative_to(folder).as_posix())
         folders[:] = sorted(name for name in folders if not name.startswith(".")) if len(inside.parts) < 2 else []
         yield from (inside / name for name in sorted(files) if name.lower().endswith(ENDINGS) and name[0] != ".")
+
+
+def _hold_cases(files: list[PurePosixPath]) -> bool:
+    """Whether folders of the data set hold cases and are none: several images of one have a mask each, beside them
+    under a longer name, or in a folder beside them under their own."""
+    images, drawn = defaultdict[str, set[str]](set), defaultdict[str, set[str]](set)
+    for path in files:
+        if len(path.parts) > 1:
+            name = stem(Path(path.name))
+            found = _MASK.fullmatch(name)
+            if len(path.parts) == 3 and _FOLDER.fullmatch(path.parts[1]):
+                drawn[path.parts[0]].add(name)
+            elif found and found["case"]:
+                drawn[str(path.parent)].add(found["case"])
+            else:
+                images[path.parts[0]].add(name)
+                images[str(path.parent)].add(name)
+    return any(len(names & images[folder]) > 1 for folder, names in drawn.items() if folder in images)
 
 
 def _in_folders_of_cases(files: list[PurePosixPath]) -> tuple[Images, Templates]:
@@ -141,4 +168,10 @@ def _own_words(names: list[str]) -> list[str]:
 
 def _finds(folder: Path, text: str, cases: set[str]) -> bool:
     """Whether a pattern finds these cases: its place takes as few letters as it can, which may be fewer than meant."""
-    return cases == {places["case"] for _, places in Pattern(text).find(folder)}
+    return cases == {places["case"] for _, places in Pattern(text).find(folder)} and _once(folder, text)
+
+
+def _once(folder: Path, text: str) -> bool:
+    """Whether a pattern gives no case two files for one purpose."""
+    found = Counter(tuple(places.items()) for _, places in Pattern(text).find(folder))
+    return max(found.values(), default=1) == 1

@@ -21,7 +21,8 @@ from ...correction.locks import broken, changes, keep
 from ...imaging.structures import Labels
 from ...imaging.volume import Volume
 from ...imaging.write import write
-from ...support.files import remove, sha256
+from ...support.files import sha256
+from ...support.lock import remove
 from .audit import settle
 from .errors import Conflict, NotThere, Refused
 from .masks import check_values, parsed

@@ -14,8 +14,7 @@ from ...batch.entry import REVIEW, safe_name
 from ...batch.ledger import LEDGER
 from ...batch.parts import is_batch
 from ...errors import DataError, UsageError
-from ...support.files import sweep_tree
-from ...support.lock import BUSY, LOCK, NONE, locked
+from ...support.lock import BUSY, LOCK, NONE, locked, sweep_tree
 from .errors import Refused
 
 _READER = re.compile(r"[^\W_][\w .-]{0,39}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...batch.ledger import Row
+from ...components.code import own_code
 from ...errors import DataError
 from ...imaging.read import read_item
 from ...imaging.volume import Array, Item, Volume
@@ -90,7 +91,8 @@ class Images:
         Raises:
             DataError: It is gone, has changed or cannot be read, or has no such channel.
         """
-        tag = digest([row.input_hash, row.input, row.series, channel, modality])[:32]
+        code = [own_code(), *map(catalogue.fingerprint, ("reader", "modality"))]
+        tag = digest([row.input_hash, row.input, row.series, channel, modality, names, code])[:32]
         with self._alone(tag):
             if (known := self._known.get(tag) or self._kept(tag)) is not None and known.path.exists():
                 with suppress(OSError):

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...components.code import own_code
 from ...errors import DataError, UsageError, VoxGraftError
 from ...imaging.structures import Labels
 from ...support.files import CELLS, atomic_write, digest, is_full, read_bytes, read_json, sha256, write_json
@@ -278,7 +279,8 @@ def _key(snapshot: Snapshot, final: Final, wishes: Wishes) -> str:
     ]
     whose = [reading.reader, reading.when, final.row.model, final.row.model_hash]
     patient = wishes.patients.get(final.case), wishes.key.hex() if wishes.key else None
-    return digest([FORMAT, made_from, whose, bool(final.others), patient, wishes.link])
+    code = [own_code(), *map(snapshot.catalogue.fingerprint, ("reader", "writer"))]
+    return digest([FORMAT, made_from, whose, bool(final.others), patient, wishes.link, code])
 
 
 def _describe(folder: Path, labels: Labels, rows: Mapping[str, Written], exported: Exported) -> None:

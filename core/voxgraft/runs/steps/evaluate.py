@@ -20,11 +20,10 @@ from ...imaging.structures import Labels
 from ...imaging.volume import Volume
 from ...imaging.write import write
 from ...inference.array import See
-from ...inference.ensemble import predictor_of
-from ...inference.predictor import Prediction
+from ...inference.predictor import Prediction, predictor_of
+from ...packages.facts import said, said_around
 from ...packages.model_card import model_card
 from ...packages.package import amend_package, read_package
-from ...packages.shortcuts import said, said_around
 from ...preprocessing.fingerprint import read_label
 from ...preprocessing.plan import Plan
 from ...reports.drawing import Picture

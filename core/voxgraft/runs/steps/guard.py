@@ -10,7 +10,7 @@ from ...packages.model_card import model_card
 from ...packages.package import amend_package, read_package
 from ...scoring.comparison import direction, read_run
 from ...scoring.transfer_verdict import judge, overtaken, verdict_sentence
-from ...support.files import remove
+from ...support.lock import remove
 from ...workflow.workflow import Workflow, from_document
 from ..run import Run
 

@@ -14,7 +14,8 @@ from ...imaging.orientation import shape_at
 from ...imaging.structures import Labels
 from ...preprocessing.prepare import prepare, prepared_folder
 from ...preprocessing.state import DataState
-from ...support.files import digest, sweep
+from ...support.files import digest
+from ...support.lock import sweep
 from ...support.texts import counted
 from ...support.workers import in_threads
 from ..identity import decisive, facts_of
