@@ -102,7 +102,7 @@ def test_a_colour_picture_is_shown_in_colours_and_its_flat_mask_is_corrected(
     pixels[5:12, 8:20] = (180, 120, 40)
     (tmp_path / "in").mkdir()
     Picture.fromarray(pixels).save(tmp_path / "in" / "eye.png")
-    contract = {**CONTRACT, "channels": 3}
+    contract = {**CONTRACT, "channels": 3, **{name: CONTRACT[name][:2] for name in ("spacing_mm", "size_mm")}}
     flat = {"dims": 2, "image_dims": 2, "spacing": (1.0, 1.0), "patch": (16, 16), "strides": ((1, 1),)}
     colours = {"channels": ("red", "green", "blue"), "normalisation": ({}, {}, {}), "modality": "rgb"}
     out = batch(tmp_path, catalogue, tmp_path / "in", contract=contract, **flat, **colours)
