@@ -94,7 +94,8 @@ def test_a_packed_file_without_its_ending_is_told_its_name(tmp_path, data, catal
 def test_a_scan_of_other_channels_is_told_what_to_be(channels, names, said) -> None:
     from training import tiny_plan
 
-    changes = {"image_dims": 2, "dims": 2, "channels": names, "spacing": (1.0, 1.0), "patch": (8, 8)}
+    changes: dict[str, object] = {"image_dims": 2, "dims": 2, "spacing": (1.0, 1.0), "patch": (8, 8)}
+    changes |= {"channels": names, "normalisation": [{}] * len(names)}
     plan = Plan.model_validate({**tiny_plan().model_dump(), **changes, "strides": ((1, 1),)})
     item = Item(Path("a.png"), "picture", (9, 9), np.diag([-1.0, -1, 1, 1]), channels=channels)
     assert any(reason.startswith(said) for reason in judge(item, plan).reasons)
