@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image as Picture
 
 from dicom_series import make_series
 from voxgraft.checks.guess import guess_dataset
@@ -22,6 +23,7 @@ from voxgraft.components.choice import choose
 from voxgraft.datasets.dataset import read_layout
 from voxgraft.errors import DataError
 from voxgraft.imaging.formats import choose_reader, unopened_in
+from voxgraft.imaging.inspection import inspect_path
 from voxgraft.imaging.read import read, scan
 
 ARRAY = np.arange(8 * 6 * 5, dtype=np.int16).reshape(8, 6, 5)
@@ -104,3 +106,13 @@ def test_a_folder_that_cannot_be_opened_is_named(closed: Path, catalogue: Catalo
     for call in (["inspect", str(closed)], ["check", str(closed)]):
         found = CliRunner().invoke(main, call)
         assert found.exit_code == 0 and "cannot be opened (closed)" in found.output, found.output
+
+
+def test_pictures_that_are_left_out_beside_scans_are_named(tmp_path: Path, catalogue: Catalogue) -> None:
+    for name in ("a.png", "b.PNG"):
+        Picture.new("L", (8, 8)).save(tmp_path / name, format="png")
+    assert [len(inspect_path(tmp_path, catalogue)), inspect_path(tmp_path, catalogue).problems] == [2, ()]
+    make_series(tmp_path / "scan", np.zeros((4, 4, 3), np.int16), np.eye(4))
+    found = inspect_path(tmp_path, catalogue)
+    assert len(found) == 1 and [one.code for one in found.problems] == ["illustrations"]
+    assert "2 pictures beside the scans" in found.problems[0].message

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..support.files import without_nan
 from ..support.texts import Shown, counted
-from .formats import unopened_in, unopened_problems
+from .formats import unopened_in, unopened_problems, walk
 from .read import scan
+from .volume import Problem
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
-    from .volume import Item, Problem
+    from .volume import Item
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,23 @@ def inspect_path(path: Path, catalogue: Catalogue) -> Inspection:
         DataError: It holds nothing that a reader knows.
     """
     items = scan(path, catalogue)
-    return Inspection(path, tuple(items), unopened_problems(unopened_in(path, catalogue)))
+    problems = (*unopened_problems(unopened_in(path, catalogue)), *_illustrations(path, items, catalogue))
+    return Inspection(path, tuple(items), problems)
+
+
+def _illustrations(path: Path, items: Sequence[Item], catalogue: Catalogue) -> tuple[Problem, ...]:
+    """What to say of pictures that `scan` left out of a folder because scans lie there too; by their names alone."""
+    specs: list[Any] = [spec for _, spec in catalogue.of("reader") if spec.illustrates]  # type: ignore[attr-defined]
+    if not path.is_dir() or {item.reader for item in items} & {spec.name for spec in specs}:
+        return ()
+    endings = tuple({ending for spec in specs for ending in spec.suffixes})
+    known = {file for item in items for file in (item.path, *item.files)}
+    pictures = [file for file in walk(path) if file.name.lower().endswith(endings) and file not in known]
+    if not pictures:
+        return ()
+    text = f"{counted(len(pictures), 'picture')} beside the scans ({pictures[0].name}{', ...' * (len(pictures) > 1)})"
+    text += ": left out, as illustrations; to read pictures, put them into a folder without scans"
+    return (Problem("illustrations", text, "warning"),)
 
 
 def item_document(item: Item) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ..errors import BadImage, BrokenPlugin, DataError, VoxGraftError
 from ..imaging.orientation import orientation_of, reoriented
 from ..imaging.read import find, only, read_item
 from ..imaging.structures import check_background
-from ..imaging.volume import Array, ImageRef, Item, MaskRef, Problem, Volume, millimetres_apart
+from ..imaging.volume import Array, ImageRef, Item, MaskRef, Problem, Volume, millimetres_apart, times
 from .label_map import combine_structures, integer_mask, map_labels, map_segments, some, values_in
 
 if TYPE_CHECKING:
@@ -108,12 +108,12 @@ def in_grid_of(mask: Volume, like: Volume | None, name: object, what: str = "the
     turned, _ = reoriented(mask)
     straight, _ = reoriented(like.with_array(like.array.reshape(-1, *like.shape)[0]))
     apart = millimetres_apart(straight.affine, turned.affine, straight.shape)
-    if turned.shape != straight.shape or apart > TOLERANCE * min(straight.spacing):
-        shapes = [("x".join(map(str, shape))) for shape in (turned.shape, straight.shape)]
+    if turned.shape != straight.shape:
         raise BadImage(
-            name,
-            f"{what}'s grid of {shapes[0]} voxels is not the image's {shapes[1]}, or is {apart:.3g} mm off",
+            name, f"{what}'s grid of {times(turned.shape)} voxels is not the image's {times(straight.shape)}"
         )
+    if apart > TOLERANCE * min(straight.spacing):
+        raise BadImage(name, f"{what}'s grid lies up to {apart:.3g} mm off the image's")
     array = orientation_of(like.affine, like.dims).undo(turned.array)
     assert array.ndim == lead + like.dims
     return Volume(array, like.affine, dims=like.dims, item=mask.item)
