@@ -270,7 +270,7 @@ def test_a_killed_batch_goes_on_where_it_was_and_leaves_nothing_half_written(
         write_scan(tmp_path / "in" / f"{name}.nii.gz")
     path = os.pathsep.join([repo_path["PYTHONPATH"], str(Path(__file__).parent)])
     child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], env={**repo_path, "PYTHONPATH": path})
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while len(stamps(tmp_path)) < 2 and time.monotonic() < deadline and child.poll() is None:
         time.sleep(0.02)
     os.kill(child.pid, signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -75,7 +76,7 @@ def again(folder: Path, catalogue: Catalogue, **options: Any) -> str:
         {"writers": ["nifti", "dicom-seg"]},
         {"writers": ["dicom-seg", "nifti", "nifti"]},
     ],
-    ids=str,
+    ids=lambda options: json.dumps(options, default=lambda value: type(value).__name__),
 )
 def test_what_decides_nothing_throws_no_work_away(done: Path, catalogue: Catalogue, options: dict[str, Any]) -> None:
     assert again(done, catalogue, **options) == "skipped"

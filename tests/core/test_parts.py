@@ -246,7 +246,7 @@ def test_a_part_killed_beside_another_loses_nothing(
         subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), part], env=environment)
         for part in ("1/2", "2/2")
     ]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     home = out / "parts" / "1-of-2"
     while time.monotonic() < deadline and children[0].poll() is None:
         if (home / "ledger.sqlite").exists() and (status := _looked(out)) and status.parts[0].done:

@@ -1,0 +1,167 @@
+"""Are the labels of every faster way of prediction those of the plain one? On the scans of every benchmark.
+
+    python benchmarks/equal_labels.py [--sets hippocampus,la2018] [--steps 60] [--seconds 60]
+
+On each data set a model is trained for a few steps, on the workflow that `voxgraft new` writes. A model far from
+finished is the harder test: many of its voxels hang between two labels. Then all scans, or as many as `--seconds` of
+prediction allow, in a fixed random order, are segmented in the plain way (float32, each window of the whole scan
+by itself, one slab) and in each faster way, in the scan's own grid. Kept are the voxels that differ, and the Dice
+between the two masks, of the worst scan. `body` and `bf16` are used here whether or not the package allows them;
+VoxGraft uses them only where a package's own held-out cases agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from arms import RESULTS, ROOT, keep
+from numpy.typing import NDArray
+
+import voxgraft as vg
+from voxgraft.datasets.dataset import find_dataset
+from voxgraft.discovery import discover
+from voxgraft.imaging.read import read
+from voxgraft.imaging.volume import ImageRef, Volume
+from voxgraft.inference.predictor import Applied, predictor_of
+from voxgraft.packages.package import Package, read_package
+from voxgraft.workflow.workflow import read as read_workflow
+
+DATA = ROOT / ".." / "shared" / "data"
+SETS = (
+    "hippocampus",
+    "la2018",
+    "sts_ct",
+    "sts_mr_t1",
+    "sts_pet",
+    "brats",
+    "acdc_png",
+    "kvasir_seg_100",
+    "drive",
+    "chase_db1",
+)
+MORE = {"sts_ct": ("ct/example_ct.nii.gz", "ct/spleen_ct.nii.gz")}
+"""Scans without a mask of the data set, on which its model is applied as well."""
+NARROW = 1 << 21
+"""Bytes for a slab of logits, so that it is done in columns."""
+
+
+def ways_of(package: Package) -> dict[str, Applied]:
+    """The plain way first."""
+    catalogue = discover()
+
+    def made(precision: str = "32", body: str = "off", change: Callable[[Any], None] = lambda _: None) -> Applied:
+        found = predictor_of(package, catalogue, device="cpu", precision=precision, body=body)
+        found.skip_empty, found.batch = False, 1
+        change(found)
+        return found
+
+    return {
+        "plain": made(),
+        "empty windows once": made(change=lambda one: setattr(one, "skip_empty", True)),
+        "four windows at once": made(change=lambda one: setattr(one, "batch", 4)),
+        "in columns": made(change=lambda one: setattr(one, "_room", lambda *_, **__: NARROW)),
+        "body": made(body="on"),
+        "bf16": made(precision="bf16"),
+        "bf16, body": made(precision="bf16", body="on"),
+    }
+
+
+def dice(one: NDArray[Any], other: NDArray[Any]) -> float:
+    """The mean Dice of the labels that either mask holds; 1 where both are empty."""
+    values = [value for value in np.union1d(np.unique(one), np.unique(other)) if value]
+    shares = [2 * np.sum((one == v) & (other == v)) / (np.sum(one == v) + np.sum(other == v)) for v in values]
+    return float(np.mean(shares)) if shares else 1.0
+
+
+def scans_of(workflow: Path, name: str) -> Iterator[tuple[str, Volume]]:
+    """The images of the data set, in a fixed random order, those of `MORE` first."""
+    catalogue = discover()
+    for more in MORE.get(name, ()):
+        yield Path(more).name, read(ImageRef(DATA / more), catalogue)
+    dataset = find_dataset(read_workflow(workflow, catalogue).data, catalogue)
+    for index in np.random.default_rng(7).permutation(len(dataset.cases)):
+        case = dataset.cases[index]
+        channels = [read(image, catalogue) for image in case.images if image is not None]
+        array = channels[0].array if len(channels) == 1 else np.stack([channel.array for channel in channels])
+        yield case.id, Volume(array, channels[0].affine, dims=channels[0].dims)
+
+
+def compared(workflow: Path, name: str, package: Package, seconds: float) -> dict[str, Any]:
+    """What differs between the plain way and the others, on the scans of one data set."""
+    plain, *others = ways_of(package).items()
+    rows = {way: {"way": way, "scans": 0, "voxels_that_differ": 0, "worst_dice": 1.0} for way, _ in others}
+    begun, scans, voxels = time.monotonic(), 0, 0
+    for case, scan in scans_of(workflow, name):
+        expected = plain[1].predict(scan).labels.array
+        scans, voxels = scans + 1, voxels + expected.size
+        for way, predictor in others:
+            if "body" in way and not predictor.saves(scan):
+                continue
+            found, row = predictor.predict(scan).labels.array, rows[way]
+            row["scans"] += 1
+            row["voxels_that_differ"] += int(np.sum(found != expected))
+            agreed = round(dice(found, expected), 6)
+            if agreed < row["worst_dice"]:
+                row |= {"worst_dice": agreed, "worst_scan": case}
+        if time.monotonic() - begun > seconds:
+            break
+    plan = package.plan
+    return {
+        "data": name,
+        "scans": scans,
+        "voxels": voxels,
+        "dims": plan.dims,
+        "spacing_mm": list(plan.spacing),
+        "patch": list(plan.patch),
+        "ways": [row for row in rows.values() if row["scans"]],
+    }
+
+
+def one_set(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Train, and compare."""
+    home = folder / name
+    home.mkdir(parents=True, exist_ok=True)
+    workflow = home / "workflow.yaml"
+    if not workflow.exists():
+        vg.new(DATA / name, out=workflow)
+    run = vg.run(
+        workflow,
+        out=home / "run",
+        training__budget=f"{options.steps} steps",
+        training__validate_every="1",
+        tracking="null",
+        registry="null",
+        steps="[plan, prepare, train]",
+    )
+    return compared(workflow, name, read_package(run.package), options.seconds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--seconds", type=float, default=60, help="of prediction on each data set")
+    parser.add_argument("--folder", type=Path, help="keep the runs here, and go on with those that are here")
+    parser.add_argument("--out", type=Path, default=RESULTS / "equal_labels.json")
+    options = parser.parse_args()
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in options.sets.split(","):
+            if not (DATA / name).is_dir():
+                print(f"{name}: skipped, as {DATA / name} is not here")
+                continue
+            found.append(one_set(name, (options.folder or Path(scratch)).resolve(), options))
+            for row in found[-1]["ways"]:
+                differ = f"{row['voxels_that_differ']:8} voxels differ, worst Dice {row['worst_dice']:.6f}"
+                print(f"{name:16} {row['way']:22} {row['scans']:3} scans {differ}", flush=True)
+            keep(options.out, {"steps": options.steps, "sets": found})
+
+
+if __name__ == "__main__":
+    main()
