@@ -43,7 +43,7 @@ def _curve(name: str) -> dict[str, Any]:
 
 
 def _atrium() -> list[dict[str, Any]]:
-    """L2-SP after a short training, and fine-tuning after a longer one."""
+    """L2-SP after a short training, fine-tuning after a longer one, and L2-SP over the number of labels."""
     rows = []
     for name, arm in (("strategies", "l2-sp"), ("strategies_long", "fine-tune")):
         found = load(name)
@@ -53,7 +53,13 @@ def _atrium() -> list[dict[str, Any]]:
             name, "atrium slices", "atrium_2d_strategies", found["runs"][0]["steps"], row["patients"], [row | labels]
         )
         rows.append({**told, "strategy": arm})
-    return rows
+    curve = load("curves_atrium")
+    found = [
+        one for one in curve["differences"] if (one["arm"], one["against"]) == ("slices-imagenet", "slices-scratch")
+    ]
+    steps, patients = curve["steps"]["slices-imagenet"], curve["patients"]
+    told = _gain("curves_atrium", "atrium slices", "atrium_2d_strategies", steps, patients, found)
+    return [*rows, {**told, "strategy": "l2-sp"}]
 
 
 def _vessels() -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """What is proposed where nothing was found on the data itself, and the measured gains that speak for it.
 
 All of it stands in `prior.json`, which `benchmarks/prior.py` writes from the files of figures; docs/transfer.md shows
-them. In 2D the curves favour ImageNet weights with L2-SP (Li 2018), weakly weighed. In 3D nothing measured speaks for
-ImageNet weights; weights of the same organ and modality gained.
+them. In 2D the curves favour ImageNet weights with L2-SP (Li 2018), weakly weighed. In 3D they were ahead with a single
+labelled scan and behind a small network from scratch with more; weights of the same organ and modality gained.
 """
 
 from __future__ import annotations
