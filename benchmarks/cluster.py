@@ -112,6 +112,7 @@ def differing(root: Path, one: str, other: str) -> int:
 
 def over_two_nodes(root: Path, name: str, seconds: float, kill_at: int | None) -> dict[str, Any]:
     """A batch over a cluster of two nodes with one worker each; the second is killed after so many predictions."""
+    import ray
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
@@ -131,6 +132,7 @@ def over_two_nodes(root: Path, name: str, seconds: float, kill_at: int | None) -
     try:
         return {**batch(root, name, seconds, executor="ray", workers=2), **told}
     finally:
+        ray.shutdown()  # the executor keeps its connection for the next batch
         cluster.shutdown()
 
 

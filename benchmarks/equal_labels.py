@@ -1,8 +1,8 @@
 """Are the labels of every faster way of prediction those of the plain one? On the scans of every benchmark.
 
-    python benchmarks/equal_labels.py [--sets hippocampus,la2018] [--steps 60] [--seconds 60]
+    python benchmarks/equal_labels.py [--sets hippocampus,la2018] [--minutes 1] [--seconds 60]
 
-On each data set a model is trained for a few steps, on the workflow that `voxgraft new` writes. A model far from
+On each data set a model is trained for a minute, on the workflow that `voxgraft new` writes. A model far from
 finished is the harder test: many of its voxels hang between two labels. Then all scans, or as many as `--seconds` of
 prediction allow, in a fixed random order, are segmented in the plain way (float32, each window of the whole scan
 by itself, one slab) and in each faster way, in the scan's own grid. Kept are the voxels that differ, and the Dice
@@ -133,7 +133,7 @@ def one_set(name: str, folder: Path, options: argparse.Namespace) -> dict[str, A
     run = vg.run(
         workflow,
         out=home / "run",
-        training__budget=f"{options.steps} steps",
+        training__budget=f"{options.minutes:g} min",
         training__validate_every="1",
         tracking="null",
         registry="null",
@@ -145,7 +145,7 @@ def one_set(name: str, folder: Path, options: argparse.Namespace) -> dict[str, A
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", default=",".join(SETS))
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--minutes", type=float, default=1, help="of training on each data set")
     parser.add_argument("--seconds", type=float, default=60, help="of prediction on each data set")
     parser.add_argument("--folder", type=Path, help="keep the runs here, and go on with those that are here")
     parser.add_argument("--out", type=Path, default=RESULTS / "equal_labels.json")
@@ -160,7 +160,7 @@ def main() -> None:
             for row in found[-1]["ways"]:
                 differ = f"{row['voxels_that_differ']:8} voxels differ, worst Dice {row['worst_dice']:.6f}"
                 print(f"{name:16} {row['way']:22} {row['scans']:3} scans {differ}", flush=True)
-            keep(options.out, {"steps": options.steps, "sets": found})
+            keep(options.out, {"minutes": options.minutes, "sets": found})
 
 
 if __name__ == "__main__":
