@@ -13,6 +13,7 @@ VoxGraft uses them only where a package's own held-out cases agree.
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,8 +29,10 @@ from voxgraft.datasets.dataset import find_dataset
 from voxgraft.discovery import discover
 from voxgraft.imaging.read import read
 from voxgraft.imaging.volume import ImageRef, Volume
+from voxgraft.inference.need import FEWEST, REACH, column_bytes
 from voxgraft.inference.predictor import Applied, predictor_of
 from voxgraft.packages.package import Package, read_package
+from voxgraft.preprocessing.plan import Plan
 from voxgraft.workflow.workflow import read as read_workflow
 
 DATA = ROOT / ".." / "shared" / "data"
@@ -47,8 +50,13 @@ SETS = (
 )
 MORE = {"sts_ct": ("ct/example_ct.nii.gz", "ct/spleen_ct.nii.gz")}
 """Scans without a mask of the data set, on which its model is applied as well."""
-NARROW = 1 << 21
-"""Bytes for a slab of logits, so that it is done in columns."""
+SPACING = {"la2018": 2.0, "sts_ct": 3.0, "sts_mr_t1": 3.0, "sts_pet": 4.0, "brats": 2.0}
+"""In mm, coarser than the scans, so that a CPU segments several of them seven times."""
+
+
+def _narrow(plan: Plan, shape: tuple[int, ...], seen: tuple[int, ...], held: int) -> int:
+    """Bytes for the logits of the fewest columns that are done together, so that a scan is done in several parts."""
+    return (FEWEST + REACH + 1) * column_bytes(plan, seen, shape)
 
 
 def ways_of(package: Package) -> dict[str, Applied]:
@@ -65,7 +73,7 @@ def ways_of(package: Package) -> dict[str, Applied]:
         "plain": made(),
         "empty windows once": made(change=lambda one: setattr(one, "skip_empty", True)),
         "four windows at once": made(change=lambda one: setattr(one, "batch", 4)),
-        "in columns": made(change=lambda one: setattr(one, "_room", lambda *_, **__: NARROW)),
+        "in columns": made(change=lambda one: setattr(one, "_room", _narrow)),
         "body": made(body="on"),
         "bf16": made(precision="bf16"),
         "bf16, body": made(precision="bf16", body="on"),
@@ -92,14 +100,16 @@ def scans_of(workflow: Path, name: str) -> Iterator[tuple[str, Volume]]:
         yield case.id, Volume(array, channels[0].affine, dims=channels[0].dims)
 
 
-def compared(workflow: Path, name: str, package: Package, seconds: float) -> dict[str, Any]:
+def compared(workflow: Path, name: str, run: Path, seconds: float) -> dict[str, Any]:
     """What differs between the plain way and the others, on the scans of one data set."""
+    package = read_package(run / "package")
+    summary = json.loads((run / "train" / "summary.json").read_text())
     plain, *others = ways_of(package).items()
     rows = {way: {"way": way, "scans": 0, "voxels_that_differ": 0, "worst_dice": 1.0} for way, _ in others}
-    begun, scans, voxels = time.monotonic(), 0, 0
+    begun, scans, voxels, labelled = time.monotonic(), 0, 0, 0
     for case, scan in scans_of(workflow, name):
         expected = plain[1].predict(scan).labels.array
-        scans, voxels = scans + 1, voxels + expected.size
+        scans, voxels, labelled = scans + 1, voxels + expected.size, labelled + int(np.count_nonzero(expected))
         for way, predictor in others:
             if "body" in way and not predictor.saves(scan):
                 continue
@@ -114,8 +124,11 @@ def compared(workflow: Path, name: str, package: Package, seconds: float) -> dic
     plan = package.plan
     return {
         "data": name,
+        "trained_seconds": summary["seconds"],
+        "steps": summary["steps"],
         "scans": scans,
         "voxels": voxels,
+        "labelled_voxels": labelled,
         "dims": plan.dims,
         "spacing_mm": list(plan.spacing),
         "patch": list(plan.patch),
@@ -138,8 +151,9 @@ def one_set(name: str, folder: Path, options: argparse.Namespace) -> dict[str, A
         tracking="null",
         registry="null",
         steps="[plan, prepare, train]",
+        **({"data__spacing": str([SPACING[name]] * 3)} if name in SPACING else {}),
     )
-    return compared(workflow, name, read_package(run.package), options.seconds)
+    return compared(workflow, name, run.folder, options.seconds)
 
 
 def main() -> None:
@@ -150,9 +164,10 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keep the runs here, and go on with those that are here")
     parser.add_argument("--out", type=Path, default=RESULTS / "equal_labels.json")
     options = parser.parse_args()
+    chosen = options.sets.split(",")
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        for name in options.sets.split(","):
+        for name in chosen:
             if not (DATA / name).is_dir():
                 print(f"{name}: skipped, as {DATA / name} is not here")
                 continue
@@ -160,7 +175,10 @@ def main() -> None:
             for row in found[-1]["ways"]:
                 differ = f"{row['voxels_that_differ']:8} voxels differ, worst Dice {row['worst_dice']:.6f}"
                 print(f"{name:16} {row['way']:22} {row['scans']:3} scans {differ}", flush=True)
-            keep(options.out, {"minutes": options.minutes, "sets": found})
+            known = json.loads(options.out.read_text())["sets"] if options.out.is_file() else []
+            names = {row["data"] for row in found}
+            others = [row for row in known if row["data"] not in names]  # what is not measured again is kept
+            keep(options.out, {"sets": [*others, *found]})
 
 
 if __name__ == "__main__":

@@ -74,7 +74,10 @@ def test_constraints_hold_what_ci_installs_and_no_more() -> None:
         needed = set(_closure())
     except PackageNotFoundError as error:
         pytest.skip(f"{error.name} is not installed: this environment is not that of .ci/run")
-    assert {name for name in needed ^ held if not name.startswith(BUILDS)} == set()
+    missing, more = needed - held, held - needed
+    if sys.version_info[:2] != (3, 11):  # the versions are those of Python 3.11, which needs backports
+        more = set()
+    assert {name for name in missing | more if not name.startswith(BUILDS)} == set()
 
 
 def _sources(*folders: str) -> Iterator[Path]:
