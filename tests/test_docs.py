@@ -67,6 +67,17 @@ def test_the_figures_of_the_batch_are_those_of_the_benchmark() -> None:
     assert f"| series left out, with the reason | {states.count('left-out')} |" in text
 
 
+def test_the_figures_of_a_killed_node_are_those_of_the_benchmark() -> None:
+    text = (DOCS / "results.md").read_text()
+    result = json.loads((DOCS.parent / "benchmarks" / "results" / "cluster_thousand.json").read_text())
+    ways = [result[way] for way in ("threads", "processes", "two_nodes", "one_node_killed")]
+    for title, key in (("seconds", "seconds"), ("scans done", "done"), ("predicted twice", "predicted_twice")):
+        assert f"| {title} | {' | '.join(f'{way[key]:,}' for way in ways)} |" in text
+    differing = " | ".join(str(way["masks_that_differ"]) for way in ways[1:])
+    assert f"| masks that differ from those of threads | | {differing} |" in text
+    assert f"after {ways[-1]['killed_after_predictions']} of {result['scans']:,} predictions" in text
+
+
 def test_the_figures_of_many_scans_are_those_of_the_benchmark() -> None:
     text = (DOCS / "results.md").read_text()
     result = json.loads((DOCS.parent / "benchmarks" / "results" / "many_scans.json").read_text())

@@ -220,6 +220,24 @@ def test_closing_threads_waits_for_what_has_begun() -> None:
     assert len(ended) == count <= 10
 
 
+@pytest.mark.parametrize("part", [None, "1/2"])
+def test_what_a_lost_worker_was_writing_is_gone_at_the_end(tmp_path: Path, catalogue: Catalogue, part: str) -> None:
+    class Lost(Brightness):
+        def predict(self, volume: Volume, **options: Any) -> Any:
+            for token, case in (("0a", volume.item.path.name.removesuffix(".nii.gz")), ("0b", "of-another-part")):
+                left = tmp_path / "out" / f".tmp-{token}-{case}"
+                left.mkdir(exist_ok=True)
+                (left / "mask.nii.gz").write_bytes(b"half of a")
+            return super().predict(volume, **options)
+
+    options = {} if part is None else {"part": part}
+    done = run(tmp_path, catalogue, *three(tmp_path), predictor=Lost(), **options)
+    mine = {scan.case for scan in done.scans if scan.state == "done"}
+    left = {path.name.split("-", 2)[2] for path in (tmp_path / "out").glob(".tmp-*")}
+    assert mine and not left & mine
+    assert ("of-another-part" in left) == (part is not None)
+
+
 def test_only_a_few_scans_are_in_memory_and_the_next_is_read_while_one_is_predicted(
     tmp_path: Path, catalogue: Catalogue
 ) -> None:

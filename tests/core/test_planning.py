@@ -144,7 +144,9 @@ def test_numbers_that_do_not_fit_are_refused(workflow) -> None:
 @pytest.mark.parametrize("step", [1e-7, 1e6])
 def test_a_spacing_beyond_what_a_plan_holds_is_named(workflow, step) -> None:
     found = fingerprint((35, 50, 36), (step, step, step))
-    with pytest.raises(DataError, match=r"no plan can be made of these scans: spacing\.0 is .*voxgraft inspect"):
+    with pytest.raises(
+        DataError, match=r"no plan can be made of these scans: spacing\.0: .*; compare .*voxgraft inspect"
+    ):
         plan_for(found, workflow())
 
 

@@ -120,6 +120,7 @@ def segment(
             queue.work(lambda group: dispatch.run(group, chosen))
         finally:
             ledger.release()
+            _sweep(folder, _cases(ledger, share))
             queue.report(last=True)
             if remote is not None:
                 remote.tidy(everything=False)
@@ -172,9 +173,8 @@ def _windows(package: Package, how: How) -> tuple[float, bool]:
         own = Inference.model_validate(_workflow(package, "inference"))
     except ValidationError:  # whoever applies the model says so
         own = Inference()
-    mirror = own.mirror if how.mirror is None else how.mirror
-    plans = package.members or (package.plan,)
-    return own.overlap if how.overlap is None else how.overlap, mirror and any(plan.mirrored for plan in plans)
+    overlap, mirror = own.windows(how.overlap, how.mirror)
+    return overlap, mirror and any(plan.mirrored for plan in package.members or (package.plan,))
 
 
 def _task(outputs: Outputs, timeout: float | None, remote: Remote | None, entry: Entry) -> ScanTask:
@@ -192,13 +192,23 @@ def _report(outputs: Outputs, ledger: Ledger, part: Part | None, remote: Remote 
 
 def _tidy(corrections: Corrections, part: Part | None, say: Callable[[str], None]) -> None:
     """Put right and clear away what a killed process left in the folder; what other parts are making is theirs."""
-    mine = None if part is None else frozenset(row.case for row in corrections.ledger.rows())
+    mine = _cases(corrections.ledger, part)
     for flag in corrections.restore(mine):
         say(f"{corrections.out}: {flag.message}")
     if mine is None:
         sweep_tree(corrections.out, owned=True, skip=(REVIEW,))
-    elif mine:
-        sweep(corrections.out, *mine, owned=True)
+    _sweep(corrections.out, mine)
+
+
+def _cases(ledger: Ledger, part: Part | None) -> frozenset[str] | None:
+    """The scans of a part; None where all of the folder is this call's."""
+    return None if part is None else frozenset(row.case for row in ledger.rows())
+
+
+def _sweep(out: Path, mine: frozenset[str] | None) -> None:
+    """Clear away what lost workers were writing; what other parts are writing is theirs."""
+    if mine is None or mine:
+        sweep(out, *(mine or ()), owned=True)
 
 
 @contextmanager

@@ -89,10 +89,8 @@ class Applied(ABC):
 
     def __init__(self, package: Package, catalogue: Catalogue, **how: Unpack[How]) -> None:
         recipe = recipe_of(package, catalogue)
-        overlap, mirror = how.get("overlap"), how.get("mirror")
         self.package, self.plan = package, package.plan
-        self.overlap = recipe.inference.overlap if overlap is None else overlap
-        self.mirror = recipe.inference.mirror if mirror is None else mirror
+        self.overlap, self.mirror = recipe.inference.windows(how.get("overlap"), how.get("mirror"))
         plans = package.members or (package.plan,)
         self.batch, self.skip_empty = recipe.inference.batch, recipe.inference.skip_empty
         self.device = choose_device(how.get("device", "auto"))

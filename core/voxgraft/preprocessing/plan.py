@@ -167,10 +167,11 @@ def read_plan(path: Path) -> Plan:
     except OSError as error:
         raise ModelError(f"{path}: is not a plan: {error.strerror}") from None
     except ValidationError as error:
-        raise ModelError(f"{path}: is not a plan: {_fault(error)}") from None
+        raise ModelError(f"{path}: is not a plan: {fault_of(error)}") from None
 
 
-def _fault(error: ValidationError) -> str:
+def fault_of(error: ValidationError) -> str:
+    """What is wrong with the numbers of a plan, the first of it: where, and why."""
     first = error.errors()[0]
     return ": ".join([*filter(None, [".".join(map(str, first["loc"]))]), first["msg"].removeprefix("Value error, ")])
 

@@ -21,7 +21,7 @@ from ..errors import DataError, TrainingError
 from ..imaging.orientation import shape_at
 from ..imaging.structures import Labels
 from .modality import HOUNSFIELD, KnowsUnits, Modality, ModalitySpec
-from .plan import Plan
+from .plan import Plan, fault_of
 
 ANISOTROPIC = 3.0
 SMALLEST = 4
@@ -103,11 +103,9 @@ def derive_plan(
             contract=_contract(cases, dataset, data, fingerprint["intensities"], units),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        name, value = ".".join(map(str, first["loc"])), first["input"]
         raise DataError(
-            f"no plan can be made of these scans: {name} is {value!r}: {first['msg'].lower()}; compare the images with "
-            "the scanner's protocol (`voxgraft inspect`)"
+            f"no plan can be made of these scans: {fault_of(error)}; compare the images with the scanner's protocol "
+            "(`voxgraft inspect`)"
         ) from None
 
 

@@ -243,10 +243,14 @@ class Inference(Options):
     held-out cases hold every structure and show that no Dice differs by more than 0.001; otherwise float32."""
 
     body: Literal["auto", "on", "off"] = "auto"
-    """Search only the body, not the air and the table around it, if the modality tells them apart (CT, MR). `auto` does
+    """Search only the body, not the air and the table around it, if the modality knows it (CT, MR). `auto` does
     if the held-out cases hold every structure and show that no Dice differs by more than 0.001."""
 
     device: Device = "auto"
+
+    def windows(self, overlap: float | None, mirror: bool | None) -> tuple[float, bool]:
+        """Overlap and mirroring of windows: what was asked for, or else what the workflow says."""
+        return self.overlap if overlap is None else overlap, self.mirror if mirror is None else mirror
 
 
 class Evaluation(Options):

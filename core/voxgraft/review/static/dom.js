@@ -19,10 +19,10 @@ export function fill(element, ...children) {
   element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
 }
 
-/** Volumes as a radiologist writes them: two decimals below 10 mL, one below 100, none above. */
 /** The volume of a structure, or its area in a 2D image. */
 export const size = ({ ml, mm2 }) => (mm2 ?? null) === null ? millilitres(ml) : mm2 === 0 ? "not found" : `${mm2.toFixed(1)} mm²`;
 
+/** Volumes as a radiologist writes them: two decimals below 10 mL, one below 100, none above. */
 function millilitres(ml) {
   if (ml === null || ml === undefined) return "";
   if (ml === 0) return "not found";
