@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,39 @@ class Register:
 
 
 def registry_there(run: Run) -> Mapping[str, Any]:
-    """Where the registry is, and whether it is there: a version goes with its registry."""
+    """Where the registry is, whether it is there, and the version that it holds of this run: a version goes with its
+    registry, and may be deleted from it."""
     at = _address(run)
-    return {"the registry": at.uri, "whether the registry is there": at.database.exists() if at.database else True}
+    there = at.database.exists() if at.database else True
+    return {
+        "the registry": at.uri,
+        "whether the registry is there": there,
+        "the registered version": (_registered(run, at) if there else "") or "none",
+    }
+
+
+def _registered(run: Run, at: Address) -> str:
+    """The version that this run has registered; empty where it has none, or it was deleted.
+
+    Looked up in the registry's file itself, which takes milliseconds where MLflow takes seconds to load. With a server
+    the run's word is taken: asking would wait for one that is away.
+    """
+    import sqlite3
+
+    try:
+        known = run.read("register.json")
+        name, version, reference = str(known["name"]), str(known["version"]), str(known["reference"])
+    except (DataError, KeyError, TypeError):
+        return ""
+    if at.database is None:
+        return reference
+    wanted = "SELECT 1 FROM model_versions WHERE name = ? AND version = ? AND current_stage IS NOT 'Deleted_Internal'"
+    try:
+        with closing(sqlite3.connect(f"{at.database.absolute().as_uri()}?mode=ro", uri=True)) as file:
+            found = file.execute(wanted, (name, version)).fetchone()
+    except sqlite3.Error:  # whoever registers says what is wrong with it
+        return reference
+    return reference if found else ""
 
 
 def _outcome(

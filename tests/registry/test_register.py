@@ -172,6 +172,24 @@ def test_its_identity_changes_with_the_model_its_scores_the_name_and_the_place(
     assert identity(new_run("a")) == seen[2]
 
 
+def test_its_identity_changes_with_the_version_that_the_registry_holds(new_run: NewRun, uri: str) -> None:
+    file = Path(uri.removeprefix("sqlite:///"))
+    empty = file.read_bytes()
+    run = new_run("a")
+    registered(run, GOOD, 1)
+    known = identity(run)
+    registered(new_run("b"), BAD, 2)
+    assert identity(run) == known, "versions of others do not matter"
+    store(uri).delete("brain", "1")
+    assert identity(run) == {**known, "the registered version": "none"}
+    registered(run, GOOD, 1)
+    assert identity(run) == {**known, "the registered version": "models:/brain/3"}
+    file.write_bytes(empty)
+    assert identity(run) == {**known, "the registered version": "none"}, "another registry in the same place"
+    file.write_bytes(b"no database")
+    assert identity(run)["the registered version"] == "models:/brain/3", "the step itself says what is wrong"
+
+
 def test_without_a_tracker_the_version_has_a_run_of_its_own(
     new_run: NewRun, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,8 @@ def list_(tracking: str | None, as_json: bool) -> None:
         click.echo(name)
         for version in versions:
             print_fitted(f"  {_line(version.version, version.aliases, version.metrics)}")
+        if not versions:
+            click.echo("  no versions")
     if not registered:
         click.echo("no model is registered here yet", err=True)
 

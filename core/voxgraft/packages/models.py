@@ -130,8 +130,8 @@ class Models:
         found = self.version(f"models:/{name}/{version}")
         if not force and (used := [alias for alias in found.aliases if alias != CHALLENGER]):
             raise UsageError(
-                f"{name}/{version}: is {', '.join(used)}, and whoever asks for {name}@{used[0]} would find no model; "
-                "let another version be it first (`voxgraft models promote`), or delete it with --force"
+                f"{name} version {version} is {', '.join(used)}, and whoever asks for {name}@{used[0]} would find no "
+                "model; let another version be it first (`voxgraft models promote`), or delete it with --force"
             )
         return self._registry().delete(name, str(version))
 
