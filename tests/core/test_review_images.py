@@ -123,8 +123,11 @@ def test_a_colour_picture_is_shown_in_colours_and_its_flat_mask_is_corrected(
             assert browser.mask("eye", "mine")[0].shape == (30, 20)
         structure = browser.json("/api/scans/eye")["structures"][1]
         assert structure["changed"] == 5 and structure["ml"] is None
-        assert structure["mm2"] == np.sum(browser.mask("eye", "mine")[0] == 2), "areas are those of the corrected mask"
-        assert page["flat"] and not page["inverted"]
+        assert structure["mm2"] is None, "nobody knows how large the pixels of this picture are"
+        assert structure["pixels"] == np.sum(browser.mask("eye", "mine")[0] == 2), "those of the corrected mask"
+        assert browser.json("/api/worklist")["scans"][0]["structures"][1]["pixels"] == 0
+        assert page["flat"] and not page["sized"] and not page["inverted"]
+    assert "core 0" not in (text := (out / "report.html").read_text()) and " pixels" in text and "mm²" not in text
 
 
 @pytest.mark.parametrize(("photometric", "inverted"), [("MONOCHROME1", True), ("MONOCHROME2", False)])

@@ -3,7 +3,7 @@ mask is read back once it is written, and must lie where the predicted one lies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 LOW_CONFIDENCE = 0.7
 """Mean probability of the winning class inside a structure below which a person should look."""
+
+NO_SPACING = "no-spacing"
+"""The code by which readers say that a header does not tell how large a pixel is."""
 
 BORDER_SHARE, BORDER_VOXELS = 0.01, 5
 """A structure is cut off by the edge of the scan where more than this share of it, and this many voxels, lie there."""
@@ -93,6 +96,15 @@ class Structure:
 def is_of_the_scan(code: str) -> bool:
     """Whether a flag says that the scan is not what it should be: then nothing that was found in it can be trusted."""
     return code not in OF_THE_RESULT and not code.startswith("no-")
+
+
+def is_sized(flags: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a scan says how large its pixels are: areas in mm² would be made up where it does not.
+
+    Args:
+        flags: Of the scan, as the ledger has them.
+    """
+    return all(flag.get("code") != NO_SPACING for flag in flags)
 
 
 def flags_of_voxels(scan: Volume) -> Iterator[Flag]:

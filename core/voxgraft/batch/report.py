@@ -25,7 +25,7 @@ from ..support.texts import legible
 from .entry import PARTS, Entry
 from .ledger import Ledger, Row
 from .outputs import PLAIN, PREVIEW
-from .quality import LOW_CONFIDENCE, is_of_the_scan
+from .quality import LOW_CONFIDENCE, is_of_the_scan, is_sized
 
 if TYPE_CHECKING:
     from .parts import Part
@@ -171,9 +171,9 @@ def _scores(summary: Mapping[str, Any]) -> str:
 
 def _said(row: Row, reasons: Sequence[str]) -> str:
     """What is said below the enlarged picture of a scan."""
-    sizes = (("ml", "mL"), ("mm2", "mm²"))
+    sizes = (("ml", ".2f", "mL"), ("mm2", ".2f", "mm²")) if is_sized(row.flags) else (("voxels", ",", "pixels"),)
     found = [
-        " ".join([name, *(f"{one[key]:.2f} {unit}" for key, unit in sizes if one.get(key) is not None)])
+        " ".join([name, *(f"{one[key]:{form}} {unit}" for key, form, unit in sizes if one.get(key) is not None)])
         for name, one in row.structures.items()
         if one.get("voxels")
     ]

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...batch.ledger import Row
 from ...batch.outputs import PREVIEW
+from ...batch.quality import is_sized
 from ...errors import DataError, VoxGraftError
 from ...imaging.volume import Array, spacing_of
 from .images import Image
@@ -68,6 +69,7 @@ def scan(store: Reviewed, case: str, reader: str) -> dict[str, Any]:
         "windows": [asdict(window) for window in image.windows] if image else [],
         "flat": image is not None and image.flat,
         "inverted": image is not None and image.inverted,
+        "sized": is_sized(row.flags),
         "structures": _structures(seen, np.array(grid["affine"])),
         "flags": [dict(flag) for flag in row.flags],
         "notes": [asdict(note) for note in seen.notes],
@@ -109,13 +111,15 @@ def _grid_or_reason(store: Reviewed, seen: Seen, image: Image | None) -> tuple[d
 
 
 def _structures(seen: Seen, affine: Array) -> list[dict[str, Any]]:
-    """The structures of a scan; volumes, or areas in a 2D image, are those of the mask that the reader works on."""
+    """The structures of a scan; volumes, or areas in a 2D image, are those of the mask that the reader works on. Where
+    nobody knows how large its pixels are, they are counted."""
     own, finished, mine = seen.own, seen.finished, seen.mine
     voxel_ml = float(abs(np.linalg.det(affine[:3, :3]))) / 1000 if affine.size else 0.0
     pixel_mm2 = float(np.prod(spacing_of(affine)[:2])) if affine.size else 0.0
+    sized = is_sized(seen.row.flags)
     rows = []
     for place, (name, found) in enumerate(seen.row.structures.items()):
-        ml, mm2 = found.get("ml"), found.get("mm2")
+        ml, mm2, voxels = found.get("ml"), found.get("mm2"), found.get("voxels", 0)
         if mine:
             voxels = mine.voxels.get(str(found.get("value")), 0)
             ml = None if ml is None else round(voxels * voxel_ml, 4)
@@ -126,7 +130,8 @@ def _structures(seen: Seen, affine: Array) -> list[dict[str, Any]]:
                 "name": name,
                 "color": colour_of(place),
                 "ml": ml,
-                "mm2": mm2,
+                "mm2": mm2 if sized else None,
+                **({} if sized else {"pixels": voxels}),
                 "model_ml": found.get("ml"),
                 "confidence": found.get("confidence"),
                 "verdict": own[name].verdict if name in own else None,

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from ...batch.ledger import Row
 from ...batch.outputs import PREVIEW
+from ...batch.quality import is_sized
 from ...batch.report import by_doubt
 from .errors import Refused
 from .records import Decision
@@ -103,7 +104,7 @@ def entry_of(one: Seen, review_state: str, identity: Identity) -> dict[str, Any]
         review_state: As in `Seen.review_state`.
         identity: What finds it in the archive.
     """
-    row = one.row
+    row, sized = one.row, is_sized(one.row.flags)
     return {
         "case": row.case,
         "state": row.state,
@@ -115,7 +116,8 @@ def entry_of(one: Seen, review_state: str, identity: Identity) -> dict[str, Any]
                 "name": name,
                 "value": found.get("value"),
                 "ml": found.get("ml"),
-                **({"mm2": found["mm2"]} if "mm2" in found else {}),
+                **({"mm2": found["mm2"]} if "mm2" in found and sized else {}),
+                **({} if sized else {"pixels": found.get("voxels", 0)}),
                 "confidence": found.get("confidence"),
             }
             for name, found in row.structures.items()

@@ -90,7 +90,8 @@ export class App {
     const { scan } = this;
     find("#case").textContent = this.case;
     const times = (numbers) => numbers.slice(0, scan.flat ? 2 : 3).join(" × ");
-    const size = `${times(scan.shape)} ${scan.flat ? "pixels" : "voxels"} of ${times(scan.spacing_mm.map((mm) => Number(mm.toFixed(2))))} mm`;
+    const step = scan.sized ? ` of ${times(scan.spacing_mm.map((mm) => Number(mm.toFixed(2))))} mm` : "";
+    const size = `${times(scan.shape)} ${scan.flat ? "pixels" : "voxels"}${step}`;
     find("#about").textContent = [scan.accession && `Acc. ${scan.accession}`, scan.study_date, scan.description, scan.modality?.toUpperCase(),
       size].filter(Boolean).join(" · ");
     find("#previous").disabled = !scan.previous;

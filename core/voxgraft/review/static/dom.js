@@ -19,8 +19,12 @@ export function fill(element, ...children) {
   element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
 }
 
-/** The volume of a structure, or its area in a 2D image. */
-export const size = ({ ml, mm2 }) => (mm2 ?? null) === null ? millilitres(ml) : mm2 === 0 ? "not found" : `${mm2.toFixed(1)} mm²`;
+/** The volume of a structure, its area in a 2D image, or its pixels where nobody knows how large they are. */
+export function size({ ml, mm2, pixels }) {
+  const [number, text] = pixels !== undefined ? [pixels, `${pixels} pixels`] : [mm2, `${mm2?.toFixed(1)} mm²`];
+  if (number === null || number === undefined) return millilitres(ml);
+  return number === 0 ? "not found" : text;
+}
 
 /** Volumes as a radiologist writes them: two decimals below 10 mL, one below 100, none above. */
 function millilitres(ml) {
