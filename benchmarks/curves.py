@@ -8,9 +8,10 @@ the arms. The labels saved at n are those that scratch needs for the Dice that t
 through scratch's points over log2 of the number of labels, less n. `--long TIMES` trains the first and the last arm
 once with all labels for so many times the steps and keeps the validation curves, which say whether the budget was long
 enough; with `--draws 0` it is added to the file that is there.
-Runs that are in --folder are not done again, with `--finished` not even those of another version of VoxGraft, and the
-long trainings of the file that is there are kept. The file is written after each draw: results/curves_NAME.json, and
-docs/images/curves_NAME.svg.
+The file is written after each draw: results/curves_NAME.json, and docs/images/curves_NAME.svg. It holds the Dice of
+each held-out patient, so that a later call with `--finished` takes from it what it holds and adds arms, labels and
+draws. Runs that are in --folder are not done again, with `--finished` not even those of another version of VoxGraft,
+and the long trainings of the file are kept.
 """
 
 from __future__ import annotations
@@ -220,11 +221,19 @@ def pairs_of(data: DataSet, arms: Sequence[str]) -> list[tuple[str, str]]:
     return [*pairs, *((arm, twin) for arm, twin in data.twins if {arm, twin} <= set(arms) and twin != arms[0])]
 
 
-def drawn(data: DataSet, draw: int, folder: Path, options: argparse.Namespace) -> dict[tuple[str, int], Trained]:
-    """All trainings of one draw of labelled patients; the largest number of labels first."""
-    found = {}
+def drawn(
+    data: DataSet, draw: int, folder: Path, options: argparse.Namespace, known: Mapping[tuple[str, int], Trained]
+) -> dict[tuple[str, int], Trained]:
+    """All trainings of one draw of labelled patients; the largest number of labels first.
+
+    Args:
+        known: Trainings of this draw that an earlier call did.
+    """
+    found = dict(known)
     for n in sorted(options.labels, reverse=True):
         for arm in options.arms:
+            if (arm, n) in known:
+                continue
             run = folder / f"{arm}-{n}-{draw}"
             if not (options.finished and (run / "evaluate" / "scores.json").is_file()):
                 train(
@@ -233,6 +242,14 @@ def drawn(data: DataSet, draw: int, folder: Path, options: argparse.Namespace) -
             seconds = json.loads((run / "train" / "summary.json").read_text())["seconds"]
             found[arm, n] = Trained(by_patient(run), seconds)
     return found
+
+
+def trained_of(document: Mapping[str, Any]) -> list[dict[tuple[str, int], Trained]]:
+    """The trainings that a file holds, for each draw."""
+    return [
+        {(row["arm"], row["labels"]): Trained(row["dice"], row["seconds"]) for row in rows}
+        for rows in document.get("trainings", [])
+    ]
 
 
 def document_of(data: DataSet, draws: Sequence[Mapping[tuple[str, int], Trained]], options: Any) -> dict[str, Any]:
@@ -250,6 +267,10 @@ def document_of(data: DataSet, draws: Sequence[Mapping[tuple[str, int], Trained]
         "patients": len(patients),
         "seconds": {arm: round(value) for arm, value in seconds.items()},
         **analysed(tables, options.labels, pairs_of(data, options.arms)),
+        "trainings": [
+            [{"arm": arm, "labels": n, "seconds": one.seconds, "dice": one.dice} for (arm, n), one in draw.items()]
+            for draw in draws
+        ],
     }
 
 
@@ -273,8 +294,9 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         before = json.loads(out.read_text()) if out.exists() else {}
         draws: list[dict[tuple[str, int], Trained]] = []
+        known = trained_of(before) if options.finished else []
         for draw in range(options.draws):
-            draws.append(drawn(data, draw, folder, options))
+            draws.append(drawn(data, draw, folder, options, known[draw] if draw < len(known) else {}))
             kept = {"longer": before["longer"]} if "longer" in before else {}
             before = {**document_of(data, draws, options), **kept}
             keep(out, before)
