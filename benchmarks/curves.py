@@ -212,7 +212,7 @@ def changes_of(data: DataSet, arm: str, labels: int, draw: int = 0) -> dict[str,
 
 def steps_of(data: DataSet, arm: str, options: argparse.Namespace) -> int:
     """The steps of one training."""
-    return int(str(data.arms[arm].get("training.budget", options.steps)).split()[0])
+    return options.times * int(str(data.arms[arm].get("training.budget", options.steps)).split()[0])
 
 
 def pairs_of(data: DataSet, arms: Sequence[str]) -> list[tuple[str, str]]:
@@ -236,9 +236,9 @@ def drawn(
                 continue
             run = folder / f"{arm}-{n}-{draw}"
             if not (options.finished and (run / "evaluate" / "scores.json").is_file()):
-                train(
-                    ROOT / "workflows" / f"{data.workflow}.yaml", run, changes_of(data, arm, n, draw), 7 + draw, options
-                )
+                budget = {"training.budget": f"{steps_of(data, arm, options)} steps"}
+                changes = {**changes_of(data, arm, n, draw), **budget}
+                train(ROOT / "workflows" / f"{data.workflow}.yaml", run, changes, 7 + draw, options)
             seconds = json.loads((run / "train" / "summary.json").read_text())["seconds"]
             found[arm, n] = Trained(by_patient(run), seconds)
     return found
@@ -280,6 +280,7 @@ def main() -> None:
     parser.add_argument("--labels", help="numbers of labelled patients, such as 4,8,16")
     parser.add_argument("--arms", help="the first is compared with")
     parser.add_argument("--draws", type=int, default=3, help="of labelled patients, each with its own seed")
+    parser.add_argument("--times", type=int, default=1, help="each training takes so many times its steps")
     parser.add_argument("--long", type=int, metavar="TIMES", help="a training of so many times the steps as well")
     parser.add_argument("--finished", action="store_true", help="take scores whatever version made them")
     options_of(parser, "curves", steps=400, seeds="7")
