@@ -175,13 +175,15 @@ def _pictures(
 def _show(scores: Scores, units: Mapping[str, str]) -> None:
     rows: list[tuple[str, ...]] = [("metric", "structure", "mean", "95 % interval", "sd", "median", "n", "undefined")]
     for metric, structures in scores.summary.items():
-        unit = units.get(str(scores.metrics.get(metric, {}).get("use", metric)), "")
+        unit = scores.unit(units.get(str(scores.metrics.get(metric, {}).get("use", metric)), ""))
         shown = f"{metric} ({unit})" if unit else metric
         rows += [(shown, name, *_cells(scores)) for name, scores in structures.items()]
     if scores.cases:
         _print_table(rows, 2)
     click.echo(f"{counted(len(scores.cases), 'case')} scored, {len(scores.failed)} failed")
     _show_subgroups(scores)
+    if scores.note:
+        print_fitted(f"note: {scores.note}", error=True)
     for case, reason in scores.failed.items():
         print_fitted(f"failed: {case}: {reason}", error=True)
     for case in scores.unmatched:
