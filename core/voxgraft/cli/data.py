@@ -12,7 +12,7 @@ import click
 
 from ..support.progress import print_fitted, print_result
 from ..support.texts import counted
-from . import PATH, json_option
+from . import PATH, THERE, json_option
 
 if TYPE_CHECKING:
     from ..imaging.regrid import Interpolation
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("path", type=PATH)
+@click.argument("path", type=THERE)
 @json_option
 def inspect(path: Path, as_json: bool) -> None:
     """Show what a file, a folder or a tree contains: series, geometry, modality, problems."""
@@ -47,9 +47,9 @@ def inspect(path: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("source", type=PATH)
+@click.argument("source", type=THERE)
 @click.argument("target", type=PATH)
-@click.option("--reference", type=PATH, help="Image whose grid the result gets.")
+@click.option("--reference", type=THERE, help="Image whose grid the result gets.")
 @click.option("--series", help="Series of SOURCE to convert: its UID or its description.")
 @click.option("--labels", metavar="FILE|NAME=VALUE,...", help="Structures of a mask: a JSON file, or liver=1,spleen=2.")
 @click.option("--resample", is_flag=True, help="Resample a mask onto the grid of --reference.")

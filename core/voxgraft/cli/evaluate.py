@@ -11,7 +11,7 @@ import click
 
 from ..support.progress import print_fitted, print_result
 from ..support.texts import counted
-from . import PATH, json_option
+from . import PATH, THERE, json_option
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -23,8 +23,8 @@ ENDINGS = (".json", ".csv", ".html")
 
 
 @click.command()
-@click.argument("predictions", type=PATH)
-@click.argument("references", type=PATH)
+@click.argument("predictions", type=THERE)
+@click.argument("references", type=THERE)
 @click.option(
     "--metrics",
     default="dice,iou,hd95,nsd",
@@ -35,15 +35,15 @@ ENDINGS = (".json", ".csv", ".html")
     "--labels", "names", metavar="FILE.json|NAME=VALUE,...", help="Structures to score; by default every value."
 )
 @click.option("--regions", metavar="NAME=1+2,...", help="Unions of structures to score as well.")
-@click.option("--groups", type=PATH, metavar="FILE.csv", help="CSV of case attributes, for subgroup tables.")
+@click.option("--groups", type=THERE, metavar="FILE.csv", help="CSV of case attributes, for subgroup tables.")
 @click.option(
     "--images",
-    type=PATH,
+    type=THERE,
     metavar="PATH",
     help="Scans (a file or a folder), for pictures of the worst cases.",
 )
-@click.option("--valid", type=PATH, metavar="PATH", help="Valid-region masks (0 = not scored).")
-@click.option("--probabilities", type=PATH, metavar="PATH", help="Probability maps, needed for ece.")
+@click.option("--valid", type=THERE, metavar="PATH", help="Valid-region masks (0 = not scored).")
+@click.option("--probabilities", type=THERE, metavar="PATH", help="Probability maps, needed for ece.")
 @click.option(
     "--out",
     "outs",
