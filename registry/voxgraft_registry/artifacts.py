@@ -32,11 +32,16 @@ def fetch_package(uri: str, at: Address, name: str) -> Package:
     Raises:
         ModelError: It is not a package, or damaged.
     """
-    folder = _local(uri, at)
-    if folder is not None:
-        if not folder.is_dir():
-            raise ModelError(f"{name}: its files are not where the registry says, or cannot be seen from this machine")
-        return _read(folder, name)
+    try:
+        folder = _local(uri, at)
+        if folder is not None:
+            if not folder.is_dir():
+                raise ModelError(
+                    f"{name}: its files are not where the registry says, or cannot be seen from this machine"
+                )
+            return _read(folder, name)
+    except OSError as error:
+        raise ModelError(f"{name}: its files cannot be read: {error.strerror or error}") from None
     target = cache_folder() / "fetched" / digest([at.uri, uri])
     try:
         return read_package(target)

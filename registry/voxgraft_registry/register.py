@@ -21,7 +21,7 @@ from voxgraft.workflow.sections import Registry
 from .connection import Address, address, default_address
 from .options import MlflowStoreOptions, MlflowTrackerOptions
 from .promotion import Verdict, compare, held_out
-from .store import MlflowStore
+from .store import MlflowStore, means_of
 from .tracker import IDENTITY
 
 PROMOTION = "voxgraft.promotion"
@@ -52,6 +52,8 @@ class Register:
             version = store.promote(options.name, version.version, alias, note={PROMOTION: f"{role}: {reason}"})
         run.write("register.json", {**_outcome(version, champion, before, verdict, at), "reason": reason})
         run.tag({PROMOTION: f"{role}: {reason}"})
+        if version.package != package.sha256:
+            run.progress.say(f"register: {_kept(version, package, run)}")
         run.progress.say(f"register: {options.name} version {version.version} {role}: {reason}")
         if not champion:
             run.remarks.append(f"{options.name} version {version.version} {role}")
@@ -79,7 +81,7 @@ class Register:
             champion = read_package(store.fetch(before.reference))
             return compare(package.facts, champion.facts, metric.name, higher_is_better=higher)
         except ModelError as error:
-            return Verdict(False, f"the champion could not be read ({error})")
+            return Verdict(True, _unread(error, version))
 
 
 def registry_there(run: Run) -> Mapping[str, Any]:
@@ -116,6 +118,24 @@ def _registered(run: Run, at: Address) -> str:
     except sqlite3.Error:  # whoever registers says what is wrong with it
         return reference
     return reference if found else ""
+
+
+def _unread(error: ModelError, version: Version) -> str:
+    """Why a champion that cannot be read stays, and how a person decides otherwise."""
+    told = str(error).removesuffix(".")
+    command = f"voxgraft models promote {version.name} {version.version}"
+    return f"it cannot be read ({told}) and stays; `{command}` makes this version champion all the same"
+
+
+def _kept(version: Version, package: Package, run: Run) -> str:
+    """Why a model that was evaluated again is no new version, and what the version says of it."""
+    metric = run.workflow.evaluation.metrics[0].name
+    now, before = means_of(package).get(metric), version.metrics.get(metric)
+    scores = f" ({metric} {before:.4f}, now {now:.4f})" if before is not None and now is not None else ""
+    return (
+        f"{version.name} version {version.version} holds this model already and keeps the scores that it was "
+        f"registered with{scores}; delete it first to register it with the new ones"
+    )
 
 
 def _outcome(

@@ -7,15 +7,16 @@ them is run: MLflow's loaders are not used.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from voxgraft.errors import ModelError, NoSuchModel
-from voxgraft.packages.package import MANIFEST, Package, files_of
+from voxgraft.packages.package import Package, files_of, is_applied_alike, read_package
 from voxgraft.packages.references import CHAMPION, Version
-from voxgraft.support.files import sha256, write_text
+from voxgraft.support.files import write_text
 
 from .alive import PROCESS, put_right, working
 from .artifacts import FLAVOUR, fetch_package, mlmodel
@@ -57,11 +58,8 @@ class MlflowStore:
         client, at = self._client()
         with answers(at):
             version = self._find(reference)
-            uri = client.get_model_version_download_uri(version.name, version.version)
-            if uri.startswith("models:/m-"):
-                uri = client.get_logged_model(uri.removeprefix("models:/")).artifact_location
-            package = fetch_package(uri, at, f"models:/{version.name}/{version.version}")
-        now = {HASH: package.hash, FILES: sha256(package.folder / MANIFEST)}  # the second covers how it is applied
+            package = fetch_package(_place(client, version), at, f"models:/{version.name}/{version.version}")
+        now = {HASH: package.hash, FILES: package.sha256}  # the second covers how it is applied
         if any(version.tags.get(tag, content) != content for tag, content in now.items()):
             raise ModelError(f"{reference}: its package is not the one that was registered (its hash differs)")
         return package.folder
@@ -85,7 +83,8 @@ class MlflowStore:
             return _version(version, client.get_registered_model(version.name).aliases)
 
     def register(self, package: Package, name: str, *, run: str = "", note: Mapping[str, str] | None = None) -> Version:
-        """Keep a package as a new version; no alias moves. The same package of the same run gives the version it has.
+        """Keep a package as a new version; no alias moves. The same package of the same run gives the version it has,
+        with the card and the scores that it was registered with.
 
         Args:
             run: The id of the run in MLflow that made it; without one a run is made to hold it.
@@ -99,17 +98,28 @@ class MlflowStore:
         client, at = self._client()
         with answers(at):
             try:
-                known = self._versions(client.get_registered_model(name), package, run)
+                known = self._known(client.get_registered_model(name), package, run)
             except Exception as error:
                 if not absent(error):
                     raise
                 _named(client, name)
-                known = []
-            if known:
-                return known[0]
+                known = None
+            if known is not None:
+                return known
             with working(at) as token:
                 model_version, model = self._keep(client, at, package, name, run, {**(note or {}), PROCESS: token})
             return self._first(client, model_version, model, package, run)
+
+    def _known(self, model: RegisteredModel, package: Package, run: str) -> Version | None:
+        """The version that holds a package already: the very same, or of one run the same model, scored once more."""
+        for version in self._versions(model, package, run):
+            return version
+        for version in self._versions(model) if run else ():
+            if version.run == run and version.hash == package.hash:
+                with suppress(ModelError):  # one whose files are lost is registered again
+                    if is_applied_alike(read_package(self.fetch(version.reference)), package):
+                        return version
+        return None
 
     def _first(
         self, client: MlflowClient, model_version: ModelVersion, model: str, package: Package, run: str
@@ -229,7 +239,7 @@ class MlflowStore:
         quote = '"' if "'" in model.name else "'"
         versions = pages(client.search_model_versions, filter_string=f"name = {quote}{model.name}{quote}")
         if package is not None:
-            ours = sha256(package.folder / MANIFEST)
+            ours = package.sha256
             versions = [
                 version for version in versions if version.tags.get(FILES) == ours and run in ("", version.run_id)
             ]
@@ -247,7 +257,7 @@ class MlflowStore:
         own = "" if run else self._own_run(client, at, package, name, note[PROCESS])
         experiment = client.get_run(run or own).info.experiment_id
         put_right(client, at, experiment)
-        tags = {**note, HASH: package.hash, FILES: sha256(package.folder / MANIFEST), **_facts(package)}
+        tags = {**note, HASH: package.hash, FILES: package.sha256, **_facts(package)}
         logged = client.create_logged_model(
             experiment, name.replace(".", "-"), run or own, tags=tags, model_type=FLAVOUR
         )
@@ -282,9 +292,26 @@ class MlflowStore:
         """A run that stands for one of another place, with what the package says of it."""
         tags = {PROCESS: token, **_facts(package)}
         created = client.create_run(experiment_id(client, at, EXPERIMENT), run_name=name, tags=tags)
-        for metric, mean in _means(package).items():
+        for metric, mean in means_of(package).items():
             client.log_metric(created.info.run_id, key_of(metric), mean, step=0)
         return str(created.info.run_id)
+
+
+def _place(client: MlflowClient, version: ModelVersion) -> str:
+    """Where the files of a version are.
+
+    Raises:
+        ModelError: The model that it was logged as was deleted.
+    """
+    uri = str(client.get_model_version_download_uri(version.name, version.version))
+    if not uri.startswith("models:/m-"):
+        return uri
+    try:
+        return str(client.get_logged_model(uri.removeprefix("models:/")).artifact_location)
+    except Exception as error:
+        if not absent(error):
+            raise
+        raise ModelError(f"models:/{version.name}/{version.version}: its files were deleted") from None
 
 
 def _named(client: MlflowClient, name: str) -> None:
@@ -316,20 +343,21 @@ def _version(model_version: ModelVersion, aliases: Mapping[str, Any]) -> Version
         created=datetime.fromtimestamp(int(model_version.creation_timestamp) / 1000, UTC).strftime(
             "%Y-%m-%dT%H:%M:%SZ"
         ),
+        package=model_version.tags.get(FILES, ""),
     )
 
 
 def _facts(package: Package) -> dict[str, str]:
     """What of a package is worth a tag."""
     facts = package.facts
-    tags = {f"{METRIC}{key_of(metric)}": f"{mean:.6g}" for metric, mean in _means(package).items()}
+    tags = {f"{METRIC}{key_of(metric)}": f"{mean:.6g}" for metric, mean in means_of(package).items()}
     data = facts.get("data")
     if isinstance(data, dict) and data.get("hash"):
         tags["voxgraft.data"] = str(data["hash"])
     return {**tags, "voxgraft.version": str(facts.get("voxgraft", "unknown"))}
 
 
-def _means(package: Package) -> dict[str, float]:
+def means_of(package: Package) -> dict[str, float]:
     """The mean of each metric that the package was scored with."""
     means = {}
     scores = package.facts.get("scores")

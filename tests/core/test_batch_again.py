@@ -58,8 +58,19 @@ def test_a_touched_input_of_the_same_bytes_is_not_done_again(tmp_path: Path, cat
     assert run(tmp_path, catalogue, scan).skipped == 1
 
 
-@pytest.mark.parametrize("change", ["input", "model", "options", "missing", "writers"])
-def test_a_scan_is_done_again_when_anything_has_changed(tmp_path: Path, catalogue: Catalogue, change: str) -> None:
+WHY = {
+    "input": "other files of the scan",
+    "model": "another model",
+    "options": "other options",
+    "missing": "results missing or changed",
+    "writers": "other options",
+}
+
+
+@pytest.mark.parametrize("change", WHY)
+def test_a_scan_is_done_again_when_anything_has_changed(
+    tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
     scan = write_scan(tmp_path / "a.nii.gz")
     run(tmp_path, catalogue, scan)
     options: dict[str, Any] = {}
@@ -73,8 +84,25 @@ def test_a_scan_is_done_again_when_anything_has_changed(tmp_path: Path, catalogu
         options = {"writers": ("nifti",)}
     else:
         (tmp_path / "out" / "a" / "mask.nii.gz").unlink()
-    assert run(tmp_path, catalogue, scan, **options).done == 1
+    kept = change not in ("input", "missing")
+    asked = run(tmp_path, catalogue, scan, **options, keep_done=True, progress=Progress())
+    said = capsys.readouterr().err
+    assert (asked.skipped, asked.done) == (int(kept), int(not kept))
+    assert f"{'keeps' if kept else 'segments again'} 1 finished scan: {WHY[change]} (1)" in said
+    assert run(tmp_path, catalogue, scan, **options, progress=Progress()).done == int(kept)
+    said = capsys.readouterr().err
+    assert (f"segments again 1 finished scan: {WHY[change]} (1)" in said) is kept is ("--keep-done" in said)
     assert run(tmp_path, catalogue, scan, **options).skipped == 1
+
+
+def test_new_scans_are_done_beside_finished_ones_that_are_kept(
+    tmp_path: Path, catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = three(tmp_path)
+    run(tmp_path, catalogue, *inputs[:2])
+    again = run(tmp_path, catalogue, *inputs, overlap=0.25, keep_done=True, progress=Progress())
+    assert (again.done, again.skipped) == (1, 2)
+    assert "keeps 2 finished scans: other options (2)" in capsys.readouterr().err
 
 
 def test_the_mask_of_a_changed_input_does_not_stay_when_the_new_one_fails(tmp_path: Path, catalogue: Catalogue) -> None:

@@ -98,7 +98,7 @@ def test_an_option_that_decides_has_scans_done_again(
     write_scan(tmp_path / "a.nii.gz")
     again(tmp_path, catalogue, mirrored=(0,))
     assert again(tmp_path, catalogue, **options, mirrored=(0,), progress=Progress()) == "done"
-    assert "segments 1 scan again, done with other options before" in capsys.readouterr().err
+    assert "segments again 1 finished scan: other options (1)" in capsys.readouterr().err
     assert again(tmp_path, catalogue, **options, mirrored=(0,)) == "skipped"
 
 
@@ -126,7 +126,9 @@ def test_other_code_of_what_takes_part_has_scans_done_again(
     again(tmp_path, catalogue)
     other_code(monkeypatch, part)
     assert again(tmp_path, catalogue, progress=Progress()) == "done"
-    assert "segments 1 scan again, done with other code before" in capsys.readouterr().err
+    whose = "VoxGraft" if part == "voxgraft" else "plugins"
+    said = capsys.readouterr().err
+    assert f"segments again 1 finished scan: other code of {whose} (1)" in said and "--keep-done keeps" in said
     assert again(tmp_path, catalogue) == "skipped"
 
 

@@ -18,10 +18,10 @@ from batch_scans import AFFINE, SHAPE, Brightness, ball, broken, model, rows, ru
 from dicom_series import make_series
 from voxgraft.batch.ledger import Ledger, Row
 from voxgraft.batch.quality import flags_of, measure
-from voxgraft.batch.report import by_doubt, recall
+from voxgraft.batch.report import by_doubt, recall, size_of
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.imaging.structures import Labels
-from voxgraft.imaging.volume import Volume
+from voxgraft.imaging.volume import Item, Problem, Volume
 from voxgraft.support.files import sha256
 from voxgraft.support.progress import Progress
 
@@ -221,3 +221,23 @@ def test_volumes_and_centroids_are_those_of_the_patient() -> None:
     assert found.centroid == pytest.approx((0.0, -2.5, 22.0))
     flat = measure(Volume(array[:, 5], np.diag([0.5, 2, 1, 1])), Labels.of({"x": 44}))["x"]
     assert flat.ml is None and flat.mm2 == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize("shape", [(10, 10), (10, 10, 10)])
+def test_what_has_no_size_is_counted_and_has_no_millimetres(shape: tuple[int, ...]) -> None:
+    unknown = Problem("no-spacing", "it does not say how large a pixel is", "warning")
+    item = Item(Path("a.png"), "picture", shape, np.eye(4), problems=(unknown,))
+    array = np.zeros(shape, np.uint8)
+    array[2:4, 5:8] = 1
+    known, one = (measure(Volume(array, np.eye(4), item=of), Labels.of({"x": 1}))["x"] for of in (None, item))
+    flat, voxels = len(shape) == 2, int(array.sum())
+    size = "mm2" if flat else "ml"
+    assert known.document()[size] == pytest.approx(voxels if flat else voxels / 1000)
+    assert {key: one.document()[key] for key in (size, "centroid_mm", "voxels")} == {
+        size: None,
+        "centroid_mm": None,
+        "voxels": voxels,
+    }
+    assert size_of(known.document(), True) == ("6.00 mm²" if flat else "0.06 mL")
+    for document in (one.document(), known.document()):  # the second as a batch of an earlier version has it
+        assert size_of(document, False) == ("6 pixels" if flat else "60 voxels")

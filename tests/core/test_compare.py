@@ -331,7 +331,7 @@ class TestCommand:
         [
             (["base"], 2, "two or more different runs"),
             (["base", "base"], 2, "two or more different runs"),
-            (["base", "nowhere"], 1, "nowhere: there is no such run"),
+            (["base", "nowhere"], 2, "nowhere: there is no such file or folder"),
             (["base", "empty"], 1, "empty: this is not the folder of a run"),
             (["base", "unscored"], 1, "no evaluate/scores.json"),
             (["base", "new.json", "--metric", "dicee"], 2, "did you mean 'dice'"),

@@ -204,7 +204,7 @@ class TestCommand:
 
     def test_what_is_not_there_is_said_in_a_sentence(self, folders) -> None:
         done = self.call(folders[0], folders[1] / "nowhere")
-        assert done.exit_code == 1 and "nowhere" in done.stderr and not done.stdout
+        assert done.exit_code == 2 and "nowhere" in done.stderr and not done.stdout
 
 
 # Masks as series of slices

@@ -405,3 +405,27 @@ def test_a_folder_that_cannot_be_opened(tmp_path: Path, catalogue: Catalogue, mo
     monkeypatch.setattr(Path, "iterdir", iterdir)
     with pytest.raises(DataError, match="images: it cannot be read: Permission denied"):
         survey(tmp_path / "in", catalogue)
+
+
+@pytest.mark.parametrize("drawn", ["none", "one", "other"])
+def test_masks_in_which_nothing_is_drawn_are_named(tmp_path: Path, catalogue: Catalogue, drawn: str) -> None:
+    for number in range(4):
+        folder = tmp_path / f"in/case{number}"
+        image(folder / "image.nii.gz", (16, 16, 16), -1000, 900)
+        mask(folder / "mask_a.nii.gz", (16, 16, 16), *([1] if drawn == "one" and number == 0 else []))
+        if drawn == "other":
+            mask(folder / "mask_b.nii.gz", (16, 16, 16), 1)
+    done = CliRunner().invoke(main, ["new", str(tmp_path / "in"), "--out", "work.yaml"])
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    number = {"none": 4, "one": 3, "other": 4}[drawn]
+    assert f"{number} images of" in said and "hold zeros only and are taken for scans (case" in said
+    assert "mask_a.nii.gz" in said and "if these are masks, nothing is drawn in them" in said
+
+
+def test_masks_of_which_some_are_empty_and_other_scans_are_not_named(tmp_path: Path, catalogue: Catalogue) -> None:
+    for number in range(4):
+        image(tmp_path / f"in/case{number}/image.nii.gz", (16, 16, 16), -1000, 900)
+        mask(tmp_path / f"in/case{number}/mask_a.nii.gz", (16, 16, 16), *([1] if number else []))
+    found = survey(tmp_path / "in", catalogue)
+    assert found.labelled == 4 and not any("zeros only" in note for note in found.dataset.notes)

@@ -136,7 +136,7 @@ def test_a_batch_says_few_of_many_that_are_left_out_and_shows_progress_within_a_
         corrections = Corrections(tmp_path, ledger, ())
         package = model(tmp_path / "model")
         queue = BatchQueue(
-            corrections, package, lambda _: "", False, Progress(stream=stream, every=0), lambda last: None
+            corrections, package, lambda _: "", False, False, Progress(stream=stream, every=0), lambda last: None
         )
         why = {"state": "left-out", "reason": "localizer"}
         away = [Entry((), tmp_path / f"{n}", f"{n}", case=f"scan_{n}", **why) for n in range(40)]

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from voxgraft.components.catalogue import Catalogue
 from voxgraft.discovery import discover
 from voxgraft.errors import DataError
 from voxgraft.imaging.read import read_item
-from voxgraft.imaging.volume import Volume
+from voxgraft.imaging.volume import Problem, Volume
 from voxgraft.imaging.write import write
 from voxgraft.support.files import atomic_write
+from voxgraft_dicom.objects.segments import segments_of
 from voxgraft_dicom.sr import writer
 from voxgraft_dicom.sr.options import ReportOptions
-from voxgraft_dicom.sr.proof import sizes_in
+from voxgraft_dicom.sr.proof import sizes_in, sizes_of
 from voxgraft_dicom.sr.writer import ReportWriter
 
 ROOT = Path(__file__).parents[2]
@@ -173,13 +175,34 @@ def test_a_picture_has_areas(tmp_path: Path, catalogue: Catalogue) -> None:
     assert found[0][3] == pytest.approx((mask.array == 1).sum() * np.prod(mask.spacing), abs=1e-2)
 
 
+def test_a_scan_whose_pixels_have_no_size_has_counts_of_them(tmp_path: Path, catalogue: Catalogue) -> None:
+    def lose(_: int, one: Dataset) -> None:
+        for name in ("ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "PixelSpacing"):
+            delattr(one, name)
+        one.file_meta.MediaStorageSOPClassUID = one.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+
+    series(tmp_path / "s", shape=(21, 13, 1), Modality="CR", edit=lose)
+    mask = blobs(only(tmp_path / "s", catalogue))
+    found = numbers(written(mask, tmp_path / "r.dcm"))
+    assert [one[:2] for one in found] == [("Area", "{pixels}")] * 3
+    assert [one[3] for one in found] == [(mask.array == value).sum() for value in LABELS.values]
+    assert sizes_of(segments_of(mask, LABELS, tmp_path), replace(mask, item=None))[0].unit[0] == "mm2"
+    series(tmp_path / "v")
+    deep = blobs(only(tmp_path / "v", catalogue))
+    assert deep.item is not None
+    unknown = replace(deep.item, problems=(Problem("no-spacing", "it does not say", "warning"),))
+    found = numbers(written(replace(deep, item=unknown), tmp_path / "v.dcm", intensities=False))
+    assert [one[:2] for one in found] == [("Volume", "{voxels}")] * 3
+    assert found[0][3] == (deep.array == LABELS.values[0]).sum()
+
+
 def test_a_report_that_says_otherwise_is_never_kept(
     tmp_path: Path, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     series(tmp_path / "s")
     mask = blobs(only(tmp_path / "s", catalogue))
     right = writer._group
-    monkeypatch.setattr(writer, "_group", lambda n, label, one, *rest: right(n, label, type(one)(9.9, None), *rest))
+    monkeypatch.setattr(writer, "_group", lambda n, label, one, *rest: right(n, label, replace(one, value=9.9), *rest))
     with pytest.raises(DataError, match=r"was not kept: the written report says 9\.9 of 'Left kidney'"):
         written(mask, tmp_path / "out" / "r.dcm")
     assert list((tmp_path / "out").iterdir()) == []

@@ -13,11 +13,14 @@ import SimpleITK as sitk
 import tifffile
 from PIL import Image, PngImagePlugin
 
+from declared import declared_entries
 from voxgraft.components.catalogue import Catalogue
+from voxgraft.discovery import discover
 from voxgraft.errors import BadImage, DataError
 from voxgraft.imaging.read import scan as scan_path
 from voxgraft.imaging.structures import Labels
 from voxgraft.imaging.volume import Item, Volume
+from voxgraft.imaging.write import write
 from voxgraft_plugins.pictures.options import PictureOptions, PngWriterOptions, TiffOptions, TiffWriterOptions
 from voxgraft_plugins.pictures.picture import PictureReader
 from voxgraft_plugins.pictures.place import dots
@@ -397,3 +400,32 @@ def test_in_a_folder_pictures_give_way_to_scans(tmp_path: Path, catalogue: Catal
     nib.save(nib.Nifti1Image(GREY[..., None], np.eye(4)), tmp_path / "scan.nii.gz")
     assert [item.path.name for item in scan_path(tmp_path, catalogue)] == ["scan.nii.gz"]
     assert [item.reader for item in scan_path(tmp_path / "preview.png", catalogue)] == ["picture"]
+
+
+@pytest.mark.parametrize("name", ["m.png", "m.tif"])
+def test_a_mask_of_pixels_without_a_size_has_none_either(tmp_path: Path, name: str) -> None:
+    volume = read(saved(tmp_path / "a.png", GREY))
+    write(volume, tmp_path / name, discover(declared_entries()))
+    back = scan(tmp_path / name)
+    assert [one.code for one in back.problems] == ["no-spacing"] and not back.sized
+    np.testing.assert_array_equal(back.affine, volume.affine)
+    sized = Volume(volume.array, np.diag([-1.0, -1.0, 1.0, 1.0]))
+    write(sized, tmp_path / name, discover(declared_entries()))
+    assert scan(tmp_path / name).sized, "here 1 mm is known"
+    elsewhere = Volume(volume.array, np.diag([1.0, 1.0, 1.0, 1.0]), item=volume.item)
+    write(elsewhere, tmp_path / name, discover(declared_entries()))
+    np.testing.assert_array_equal(scan(tmp_path / name).affine, elsewhere.affine)
+
+
+def test_slices_whose_distance_nobody_knows_make_no_volume(tmp_path: Path) -> None:
+    sizes = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.25}
+    tifffile.imwrite(tmp_path / "ome.tif", STACK, ome=True, metadata={"axes": "ZYX", **sizes})
+    notes = {"axes": "ZYX", "unit": "mm"}
+    tifffile.imwrite(tmp_path / "ij.tif", STACK, imagej=True, resolution=(10, 5), metadata=notes)
+    tifffile.imwrite(tmp_path / "cm.tif", STACK, resolution=(14.2857142857, 20), resolutionunit="CENTIMETER")
+    for name in ("ome.tif", "ij.tif", "cm.tif"):
+        (problem,) = scan(tmp_path / name).problems
+        assert problem.code == "no-spacing" and "how far apart its slices are" in problem.message
+        assert scan(tmp_path / name).spacing[2] == 1 and scan(tmp_path / name).spacing[0] < 1
+    tifffile.imwrite(tmp_path / "flat.tif", GREY, ome=True, metadata={"axes": "YX", **sizes})
+    assert scan(tmp_path / "flat.tif").problems == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from fake_run import scores_document, small_package
 
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.packages.package import read_package
+from voxgraft.packages.package import pack, read_package
 
 Call = Callable[..., Result]
 
@@ -116,13 +117,17 @@ def test_a_deleted_champion_leaves_none(filled: Call) -> None:
 def test_a_model_moves_to_another_site_as_one_file(filled: Call, tmp_path: Path) -> None:
     file, other = tmp_path / "brain.voxgraft.zip", f"sqlite:///{tmp_path}/other/site.db"
     told = filled("export", "brain@champion", file).stdout
-    package_hash = document(filled("show", "brain", "--json"))["hash"]
-    assert package_hash in told and package_hash == read_package(tmp_path / "p2").hash
+    shown = document(filled("show", "brain", "--json"))
+    package_hash = shown["package"]
+    assert package_hash in told and package_hash == read_package(tmp_path / "p2").sha256
+    assert f"package     {package_hash}" in (text := filled("show", "brain").stdout) and shown["hash"] in text
+    refused = filled("import", file, "--hash", shown["hash"], "--tracking", other, code=1).stderr
+    assert "is the hash of its model, which says nothing of its workflow" in refused
     done = filled("import", file, "--name", "brain-from-a", "--hash", package_hash, "--tracking", other)
     assert done.stdout == f"brain-from-a version 1, package {package_hash}\n" and "promote" in done.stderr
     (model,) = document(filled("list", "--json", "--tracking", other))["models"]
     (version,) = model["versions"]
-    assert (model["name"], version["aliases"], version["hash"]) == ("brain-from-a", [], package_hash)
+    assert (model["name"], version["aliases"], version["package"]) == ("brain-from-a", [], package_hash)
     assert version["metrics"] == {"dice": 0.9}
     assert document(filled("show", "brain-from-a", "--json", "--tracking", other))["card"] == "# brain\n"
 
@@ -133,6 +138,28 @@ def test_an_import_leaves_aliases_as_they_are(filled: Call, tmp_path: Path) -> N
     filled("import", file)
     rows = document(filled("list", "--json"))["models"][0]["versions"]
     assert [(row["version"], row["aliases"]) for row in rows] == [("2", ["champion"]), ("1", [])]
+
+
+@pytest.mark.parametrize("name", ["card.md", "workflow.yaml", "facts"])
+def test_the_hash_of_a_package_covers_all_that_is_in_it(filled: Call, tmp_path: Path, name: str) -> None:
+    file, folder = tmp_path / "brain.voxgraft.zip", tmp_path / "p1"
+    expected = filled("export", "brain/1", file).stdout.split()[-1]
+    model = read_package(folder).hash
+    document = json.loads((folder / "manifest.json").read_text())
+    if name == "facts":
+        document["facts"]["precision"] = {"16": {"agrees": True, "difference": 0.0, "cases": 9}}
+    else:
+        content = (folder / name).read_bytes() + b"\n"
+        (folder / name).write_bytes(content)
+        document["files"][name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(document))
+    pack(folder, file)
+    assert read_package(folder).hash == model, "weights, plan and structures are the same"
+    done = filled("import", file, "--hash", expected, code=1)
+    assert done.stderr.startswith(f"voxgraft: {file}: is the package {read_package(folder).sha256}, not the one")
+    other = tmp_path / "other.zip"
+    pack(tmp_path / "p2", other)
+    filled("import", other, "--hash", read_package(tmp_path / "p2").sha256)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "other", "hash", "nothing"])

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_run import do_steps, said
+from mlflow import MlflowClient
 
 from voxgraft.errors import TrackingError
 from voxgraft.packages.package import amend_package, read_package
@@ -119,13 +125,6 @@ def test_without_scores_only_the_first_becomes_champion(new_run: NewRun, uri: st
         Register().do(run)
     assert "cannot be compared" in said(run)
     assert store(uri).version("models:/brain@champion").version == "1"
-
-
-def test_a_champion_whose_files_are_damaged_is_replaced_and_named(new_run: NewRun, uri: str) -> None:
-    registered(new_run("a"), GOOD, 1)
-    (store(uri).fetch("models:/brain@champion") / "card.md").write_text("changed")
-    run = new_run("b")
-    assert registered(run, BAD, 2)["champion"] and "the champion could not be read" in said(run)
 
 
 def test_a_version_that_became_champion_during_the_comparison_is_compared_with(
@@ -280,3 +279,78 @@ def test_a_verdict_about_another_model_holds_nothing_back(new_run: NewRun, uri: 
     run = new_run("a", guard="twin", transfer=["stub"])
     run.write("guard.json", {"verdict": "hurts"})
     assert registered(run, GOOD, 1)["champion"]
+
+
+def lost(uri: str, how: str) -> None:
+    """Take the files of the champion away, in one of the ways in which that happens."""
+    client = MlflowClient(uri)
+    folder = store(uri).fetch("models:/brain@champion")
+    if how == "file":
+        (folder / "model.safetensors").unlink()
+    elif how == "folder":
+        shutil.rmtree(folder)
+    elif how == "changed":
+        (folder / "card.md").write_text("# other\n")
+    elif how == "unreadable":
+        (folder / "manifest.json").unlink()
+        (folder / "manifest.json").mkdir()
+    elif how == "elsewhere":
+        folder.rename(folder.with_name("moved"))
+        with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as file:
+            file.execute("UPDATE model_versions SET storage_location = '/other/machine', source = '/other/machine'")
+            file.commit()
+    elif how == "deleted":
+        client.delete_run(client.get_model_version("brain", "1").run_id)
+        client.delete_logged_model(next(part for part in folder.parts if part.startswith("m-")))
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("how", ["file", "folder", "changed", "unreadable", "elsewhere", "deleted"])
+def test_a_champion_that_cannot_be_read_stays(new_run: NewRun, uri: str, how: str) -> None:
+    registered(new_run("a"), BAD, 1)
+    lost(uri, how)
+    run = new_run("b")
+    outcome = registered(run, GOOD, 2)
+    assert not outcome["champion"] and outcome["previous"] == "1" and outcome["comparison"]["worse"]
+    told = said(run)
+    assert "brain version 2 is challenger, not champion: against the champion, it cannot be read (" in told
+    assert "`voxgraft models promote brain 2` makes this version champion" in told and str(Path.cwd()) not in told
+    assert store(uri).version("models:/brain@champion").version == "1"
+    always = new_run("c", registry={"name": "brain", "promote": "always"})
+    assert registered(always, GOOD, 3)["champion"] and "it cannot be read" in said(always)
+
+
+def test_a_model_that_is_evaluated_again_is_no_new_version(new_run: NewRun, uri: str) -> None:
+    first = registered(new_run(), BAD, 1)
+    run = new_run()
+    again = registered(run, GOOD, 1)
+    assert {**again, "comparison": None, "reason": ""} == {**first, "comparison": None, "reason": ""}
+    (version,) = store(uri).models()["brain"]
+    assert version.metrics["dice"] == pytest.approx(sum(BAD.values()) / 10), "a version is what was registered"
+    told = "brain version 1 holds this model already and keeps the scores that it was registered with (dice 0.8"
+    assert told in said(run) and "now 0.9045); delete it first" in said(run)
+    assert read_package(store(uri).fetch("models:/brain/1")).sha256 == version.package
+
+
+@pytest.mark.parametrize("change", ["weights", "workflow", "faster", "run"])
+def test_another_model_and_one_applied_in_another_way_are_new_versions(new_run: NewRun, uri: str, change: str) -> None:
+    registered(new_run(), GOOD, 1)
+    run = new_run("b" if change == "run" else "run")
+    do_steps(run, GOOD, 2 if change == "weights" else 1)
+    package = read_package(run.package)
+    verdict = {"agrees": True, "cases": 3, "tolerance": 0.001, "difference": 0.0, "dice": {}}
+    facts = {"precision": {"bf16": verdict}} if change == "faster" else {}
+    if change == "workflow":
+        (run.package / "workflow.yaml").write_text("voxgraft: 1\ninference: {overlap: 0.25}\n")
+        document = json.loads((run.package / "manifest.json").read_text())
+        content = (run.package / "workflow.yaml").read_bytes()
+        entry = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        document["files"]["workflow.yaml"] = entry
+        (run.package / "manifest.json").write_text(json.dumps(document))
+    amend_package(run.package, card="# brain\n", facts={**package.facts, **facts})
+    assert run.workflow.tracking is not None
+    run.tracker = run.workflow.tracking.build()
+    run.tracker.start(run)
+    Register().do(run)
+    run.tracker.finish("FINISHED")
+    assert len(store(uri).models()["brain"]) == 2 and "holds this model already" not in said(run)

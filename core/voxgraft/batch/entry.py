@@ -253,7 +253,9 @@ def short_hash(text: str) -> str:
 
 
 _LONG = 32
-"""Hexadecimal digits of each of the two fingerprints."""
+"""Hexadecimal digits of each fingerprint."""
+_PARTS = ("options", "code of VoxGraft", "code of plugins")
+"""What the fingerprints are of, in their order."""
 
 
 class Decides:
@@ -266,13 +268,13 @@ class Decides:
     """
 
     def __init__(self, options: Sequence[Any], code: Sequence[Any], catalogue: Catalogue) -> None:
-        self._options, self._code, self._catalogue = options, [*code, own_code()], catalogue
+        self._options, self._code, self._catalogue = options, code, catalogue
         self._readers = {spec.name: plugin for plugin, spec in catalogue.of("reader")}
 
     def __call__(self, entry: Entry) -> str:
-        """The fingerprint of the options, with the channels that are missing, and that of the code."""
+        """The fingerprint of the options, with the channels that are missing, and those of the code."""
         readers = [[item.reader, self._reader(item.reader)] for item in entry.items]
-        parts = ([*self._options, list(entry.missing)], [*self._code, readers])
+        parts = ([*self._options, list(entry.missing)], own_code(), [*self._code, readers])
         return "-".join(digest(part)[:_LONG] for part in parts)
 
     def _reader(self, name: str) -> str:
@@ -281,7 +283,6 @@ class Decides:
 
 
 def what_changed(before: str, now: str) -> str:
-    """In a word what of two fingerprints differs; empty where nothing does."""
-    if before == now:
-        return ""
-    return "code" if before.split("-")[0] == now.split("-")[0] else "options"
+    """In a word which of the fingerprints differ first; empty where none does."""
+    pairs = zip(_PARTS, before.split("-"), now.split("-"), strict=False)
+    return next((part for part, one, other in pairs if one != other), "" if before == now else "code")

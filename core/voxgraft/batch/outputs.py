@@ -266,7 +266,7 @@ class Outputs:
             "series": entry.series or None,
             "description": entry.description or None,
             "shape": list(scan.shape),
-            "spacing_mm": [round(step, 6) for step in scan.spacing],
+            "spacing_mm": [round(step, 6) for step in scan.spacing] if scan.sized else None,
             "structures": {name: structure.document() for name, structure in structures.items()},
             "flags": [flag.document() for flag in flags],
             "masks": list(files),

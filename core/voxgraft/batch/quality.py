@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import BadImage, DataError
 from ..imaging.read import read_item, scan
 from ..imaging.structures import Label, Labels, each_structure
-from ..imaging.volume import Array, Item, Volume
+from ..imaging.volume import NO_SPACING, Array, Item, Volume
 from ..labels.masks import read_structures
 from ..scoring.measuring import Quantity
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 LOW_CONFIDENCE = 0.7
 """Mean probability of the winning class inside a structure below which a person should look."""
-
-NO_SPACING = "no-spacing"
-"""The code by which readers say that a header does not tell how large a pixel is."""
 
 BORDER_SHARE, BORDER_VOXELS = 0.01, 5
 """A structure is cut off by the edge of the scan where more than this share of it, and this many voxels, lie there."""
@@ -65,12 +62,14 @@ class Structure:
     """One structure of one scan.
 
     Attributes:
-        ml: Its volume; None in a 2D image.
-        mm2: Its area in a 2D image.
+        ml: Its volume; None in a 2D image, and where nobody knows how large a voxel is.
+        mm2: Its area in a 2D image; None where nobody knows how large a pixel is.
         centroid: RAS millimetres; None where nothing was found.
         confidence: Mean probability of the winning class inside it.
         quantities: What was measured of the scan's values inside it.
         box: Its bounding box in the mask; None where nothing was found.
+        flat: It is of a 2D image.
+        sized: It is known how large a voxel is.
     """
 
     value: int
@@ -81,13 +80,15 @@ class Structure:
     confidence: float | None = None
     quantities: Sequence[Quantity] = ()
     box: tuple[slice, ...] | None = field(default=None, compare=False)
+    flat: bool = False
+    sized: bool = True
 
     def document(self) -> dict[str, Any]:
         return {
             "value": self.value,
             "voxels": self.voxels,
-            **({"ml": self.ml} if self.mm2 is None else {"mm2": self.mm2}),
-            "centroid_mm": [round(c, 3) for c in self.centroid] if self.centroid else None,
+            **({"mm2": self.mm2} if self.flat else {"ml": self.ml}),
+            "centroid_mm": [round(c, 3) for c in self.centroid] if self.centroid and self.sized else None,
             "confidence": self.confidence,
             **({"measured": {one.name: one.document() for one in self.quantities}} if self.quantities else {}),
         }
@@ -99,7 +100,7 @@ def is_of_the_scan(code: str) -> bool:
 
 
 def is_sized(flags: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a scan says how large its pixels are: areas in mm² would be made up where it does not.
+    """Whether a scan says how large its voxels are: volumes and areas would be made up where it does not.
 
     Args:
         flags: Of the scan, as the ledger has them.
@@ -118,7 +119,8 @@ def flags_of_voxels(scan: Volume) -> Iterator[Flag]:
 
 
 def measure(mask: Volume, labels: Labels, confidence: Mapping[str, float] | None = None) -> dict[str, Structure]:
-    """Voxels, volume and centroid of each structure, found or not.
+    """Voxels, volume and centroid of each structure, found or not; no volume or area where nobody knows how large a
+    voxel is.
 
     Memory: one byte for each voxel of a structure's bounding box.
 
@@ -132,11 +134,13 @@ def measure(mask: Volume, labels: Labels, confidence: Mapping[str, float] | None
         measured[label.name] = Structure(
             value=label.value,
             voxels=voxels,
-            ml=round(voxels * mask.voxel_ml, 4) if mask.dims == 3 else None,
-            mm2=round(voxels * float(np.prod(mask.spacing)), 3) if mask.dims == 2 else None,
+            ml=round(voxels * mask.voxel_ml, 4) if mask.dims == 3 and mask.sized else None,
+            mm2=round(voxels * float(np.prod(mask.spacing)), 3) if mask.dims == 2 and mask.sized else None,
             centroid=_centroid(inside, box, mask) if voxels else None,
             confidence=certain.get(label.name) if voxels else None,
             box=box if voxels else None,
+            flat=mask.dims == 2,
+            sized=mask.sized,
         )
     return measured
 

@@ -119,6 +119,8 @@ class Batch:
         return fragment(self._counts(), lines, [Table.of(("Case", "State", "Flags", "Why not"), rows)], pictures)
 
 
+CHANGED, BROKEN = "other files of the scan", "results missing or changed"
+"""Why a scan is done again whatever is asked for."""
 SAID = 5
 """Scans in each state that are set aside with a line of their own."""
 TRIES = 3
@@ -134,16 +136,18 @@ class BatchQueue:
         package: Package,
         decides: Callable[[Entry], str],
         retry: bool,
+        keep_done: bool,
         progress: Progress,
         write_report: Callable[[bool], None],
     ) -> None:
         self._write_report = write_report
         self._corrections, self._package = corrections, package
         self._out, self._ledger = corrections.out, corrections.ledger
-        self._decides, self._retry, self._progress = decides, retry, progress
+        self._decides, self._retry, self._keep_done, self._progress = decides, retry, keep_done, progress
         self._bar: Bar | None = None
         self._set_aside_so_far: Counter[str] = Counter()
-        self._changed: Counter[str] = Counter()
+        self._again: Counter[str] = Counter()
+        self._kept: Counter[str] = Counter()
         self._entries: list[Entry] = []
         self._scans: dict[str, Scan] = {}
         self._fresh: list[Entry] = []
@@ -164,9 +168,11 @@ class BatchQueue:
         for state, number in self._set_aside_so_far.items():
             if number > SAID:
                 self._progress.say(f"{state}: {number - SAID} more; the report names each with its reason")
-        for what, number in self._changed.items():
-            again = f"segments {counted(number, 'scan')} again, done with other {what} before"
-            self._progress.say(f"{self._out}: {again}")
+        for does, reasons in (("segments again", self._again), ("keeps", self._kept)):
+            if reasons:
+                self._progress.say(f"{self._out}: {does} {_told(reasons)}")
+        if self._again.keys() - {CHANGED, BROKEN}:
+            self._progress.say("note: --keep-done keeps finished scans as they are")
 
     def work(self, run: Callable[[Sequence[Entry]], Iterable[Entry]]) -> None:
         """Do what is to be done.
@@ -245,14 +251,11 @@ class BatchQueue:
         stat = stat_of(entry)
         same_input = row is not None and self._same_input(entry, row, stat)
         same = same_input and row is not None and row.model_hash == self._package.hash
-        changed = what_changed(row.options_hash, self._decides(entry)) if row is not None else ""
-        done = row is not None and same and row.state == "done"
-        if row is not None and done and not changed and is_whole(self._out / entry.case, row.outputs):
+        if row is not None and row.state == "done" and self._is_kept(entry, row, same_input):
             if row.input_stat != stat:  # the same bytes: they are not read again the next time
                 self._ledger.put(replace(row, input_stat=stat))
             self._scans[entry.case] = self._scan(entry, row, "skipped")
             return
-        self._changed.update([changed] if done and changed else [])
         tries = row.tries if row is not None and same and row.state != "done" and not self._retry else 0
         if row is not None and tries >= TRIES:
             self._quarantine(entry, row)
@@ -265,6 +268,22 @@ class BatchQueue:
         code = INTERRUPTED if interrupted else ""
         self._ledger.put(self._row(entry, tries=tries, input_stat=stat, input_hash=input_hash, error_code=code))
         (self._suspects if interrupted else self._fresh).append(entry)
+
+    def _is_kept(self, entry: Entry, row: Row, same_input: bool) -> bool:
+        """Whether a scan that is done stays as it is; counts why it does not, or why it would not."""
+        whole = is_whole(self._out / entry.case, row.outputs)
+        if not same_input:
+            reason = CHANGED
+        elif row.model_hash != self._package.hash:
+            reason = "another model"
+        elif changed := what_changed(row.options_hash, self._decides(entry)):
+            reason = f"other {changed}"
+        else:
+            reason = "" if whole else BROKEN
+        kept = not reason or (self._keep_done and same_input and whole)
+        if reason:
+            (self._kept if kept else self._again)[reason] += 1
+        return kept
 
     def _quarantine(self, entry: Entry, row: Row) -> None:
         error, code = row.error, row.error_code
@@ -298,6 +317,12 @@ class BatchQueue:
         files = tuple(self._out / entry.case / name for name in row.outputs)
         flags = tuple(dict.fromkeys(str(flag["code"]) for flag in row.flags))
         return Scan(entry.case, str(entry.given), state, row.error or None, row.error_code or None, files, flags)
+
+
+def _told(reasons: Mapping[str, int]) -> str:
+    """How many scans, and why; the most frequent reason first."""
+    why = ", ".join(f"{reason} ({number})" for reason, number in Counter(reasons).most_common())
+    return f"{counted(sum(reasons.values()), 'finished scan')}: {why}"
 
 
 def is_whole(folder: Path, outputs: Mapping[str, str]) -> bool:

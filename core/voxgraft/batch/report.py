@@ -101,7 +101,7 @@ def page(rows: Sequence[Row], package: Package, name: str, origins: Mapping[str,
         **{"short": _short, "reasons": partial(_reasons, package), "percent": "{:.0%}".format},
         origins=origins or {},
         measured=_measured(rows),
-        **{"said": _said, "colour": colour_of},
+        **{"said": _said, "colour": colour_of, "size_of": size_of, "is_sized": is_sized},
         **{"PREVIEW": PREVIEW, "PLAIN": PLAIN, "LOW_CONFIDENCE": LOW_CONFIDENCE},
     )
 
@@ -171,13 +171,23 @@ def _scores(summary: Mapping[str, Any]) -> str:
 
 def _said(row: Row, reasons: Sequence[str]) -> str:
     """What is said below the enlarged picture of a scan."""
-    sizes = (("ml", ".2f", "mL"), ("mm2", ".2f", "mm²")) if is_sized(row.flags) else (("voxels", ",", "pixels"),)
-    found = [
-        " ".join([name, *(f"{one[key]:{form}} {unit}" for key, form, unit in sizes if one.get(key) is not None)])
-        for name, one in row.structures.items()
-        if one.get("voxels")
-    ]
+    sized = is_sized(row.flags)
+    found = [f"{name} {size_of(one, sized)}".rstrip() for name, one in row.structures.items() if one.get("voxels")]
     return ". ".join(filter(None, (", ".join(found), "; ".join(reasons))))
+
+
+def size_of(structure: Mapping[str, Any], sized: bool) -> str:
+    """How large a structure is, for people; its voxels where nobody knows how large they are.
+
+    Args:
+        structure: As `report.json` has it.
+        sized: Whether its scan says how large its voxels are.
+    """
+    flat = "mm2" in structure
+    if not sized:
+        return f"{structure.get('voxels', 0):,} {'pixels' if flat else 'voxels'}"
+    size = structure.get("mm2" if flat else "ml")
+    return "" if size is None else f"{size:.2f} {'mm²' if flat else 'mL'}"
 
 
 def _measured(rows: Sequence[Row]) -> tuple[list[tuple[str, str]], list[tuple[str, str, dict[str, Any]]]]:

@@ -66,6 +66,7 @@ def segment(
     precision: str | None = None,
     body: str | None = None,
     retry: bool = False,
+    keep_done: bool = False,
     timeout: float | None = None,
     scan_timeout: float | None = None,
     scan_memory: float | None = None,
@@ -111,7 +112,7 @@ def segment(
         if remote is not None:
             remote.tidy(everything=share is None)
         report = partial(_report, outputs, ledger, share, remote)
-        queue = BatchQueue(corrections, package, _decides(outputs, how), retry, teller, report)
+        queue = BatchQueue(corrections, package, _decides(outputs, how), retry, keep_done, teller, report)
         applied.within = queue.within
         task_of = partial(_task, outputs, timeout, remote)
         dispatch = Dispatch(Segmenter(applied), corrections, task_of, teller.say, remote)

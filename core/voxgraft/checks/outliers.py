@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..datasets.cases import Dataset
+from ..imaging.volume import NO_SPACING
 from ..support.texts import counted
 from .problem import CaseProblem, Severity, listed, millimetres
 
@@ -126,7 +127,8 @@ def _volumes(value: int, name: str, looks: Sequence[Look]) -> Iterator[CaseProbl
             message = f"{name} has {counted(int(count), 'voxel')}, and {usual:.0f} in the median mask"
             yield CaseProblem("tiny-label", "warning", look.case.id, message)
         elif abs(z) > 6 and max(volume / middle, middle / volume) > 3:
-            unit = "mL" if len(look.shape) == 3 else "mm²/1000"
+            sized = all(problem.code != NO_SPACING for problem in look.problems)
+            unit = ("mL" if len(look.shape) == 3 else "mm²/1000") if sized else "thousand voxels"
             message = f"{name} measures {volume:.3g} {unit}, and {middle:.3g} in the median mask"
             yield CaseProblem("odd-volume", "warning", look.case.id, message)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import sys
@@ -14,7 +15,7 @@ from typing import Any, TextIO
 import click
 
 from ..components.catalogue import AnySpec
-from ..errors import VoxGraftError
+from ..errors import UsageError, VoxGraftError
 from ..support.progress import fitted, kept_for_json
 
 COMMANDS = {
@@ -99,7 +100,28 @@ def sign_of_life(command: str) -> Iterator[None]:
         sys.stderr, sys.stdout = terminal, output
 
 
-PATH = click.Path(path_type=Path)
+class There(click.Path):
+    """A path that has to be there: a call that names another is wrong, and nothing is started."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        if not _is_there(path):
+            option = f"{param.opts[0]} " if isinstance(param, click.Option) else ""
+            raise UsageError(f"{option}{str(path)[:LONGEST]}: there is no such file or folder")
+        return path
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # it may lie in a folder that must not be looked into; opening it says so
+        return error.errno not in (errno.ENAMETOOLONG, errno.ELOOP)
+
+
+PATH, THERE = click.Path(path_type=Path), There()
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 
 

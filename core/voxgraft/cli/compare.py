@@ -10,7 +10,7 @@ import click
 
 from ..support.progress import print_fitted, print_result
 from ..support.texts import counted
-from . import PATH, json_option
+from . import PATH, THERE, json_option
 
 if TYPE_CHECKING:
     from ..scoring.compare_runs import RunComparison
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN RUN...")
+@click.argument("runs", nargs=-1, required=True, type=THERE, metavar="RUN RUN...")
 @click.option("--metric", default="dice", show_default=True, help="Metrics to compare, as in dice,hd95.")
 @click.option("--structure", default="mean", show_default=True, help="Structures to compare, as in mean,liver.")
 @click.option("--every-pair", is_flag=True, help="Compare all pairs of runs, not each with the first.")

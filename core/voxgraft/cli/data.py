@@ -12,16 +12,16 @@ import click
 
 from ..support.progress import print_fitted, print_result
 from ..support.texts import counted
-from . import PATH, json_option
+from . import PATH, THERE, json_option
 
 if TYPE_CHECKING:
     from ..imaging.regrid import Interpolation
-    from ..imaging.volume import Item
+    from ..imaging.volume import Item, Volume
     from ..labels.convert import Overlap
 
 
 @click.command()
-@click.argument("path", type=PATH)
+@click.argument("path", type=THERE)
 @json_option
 def inspect(path: Path, as_json: bool) -> None:
     """Show what a file, a folder or a tree contains: series, geometry, modality, problems."""
@@ -47,9 +47,9 @@ def inspect(path: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("source", type=PATH)
+@click.argument("source", type=THERE)
 @click.argument("target", type=PATH)
-@click.option("--reference", type=PATH, help="Image whose grid the result gets.")
+@click.option("--reference", type=THERE, help="Image whose grid the result gets.")
 @click.option("--series", help="Series of SOURCE to convert: its UID or its description.")
 @click.option("--labels", metavar="FILE|NAME=VALUE,...", help="Structures of a mask: a JSON file, or liver=1,spleen=2.")
 @click.option("--resample", is_flag=True, help="Resample a mask onto the grid of --reference.")
@@ -105,7 +105,7 @@ def convert(
         result = converted(source, target, wish, discover())
     for note in result.notes:
         click.echo(note, err=True)
-    click.echo(f"{target}: {_size(result.volume.shape, result.volume.spacing, result.volume.channels)}")
+    click.echo(f"{target}: {_size(result.volume)}")
 
 
 @contextmanager
@@ -127,7 +127,7 @@ def _show(item: Item) -> None:
     from ..support.texts import legible
 
     click.echo(legible(str(item.path)))
-    facts = [item.reader, item.modality or "", _size(item.shape, item.spacing, item.channels) if item.shape else ""]
+    facts = [item.reader, item.modality or "", _size(item) if item.shape else ""]
     print_fitted(f"  {', '.join(fact for fact in facts if fact)}")
     if item.series:
         click.echo(f"  series {item.series}{f' ({item.description})' if item.description else ''}")
@@ -147,7 +147,7 @@ def _show_table(root: Path, items: Sequence[Item]) -> None:
     for item in items:
         name = item.path.relative_to(root) if item.path.is_relative_to(root) and item.path != root else item.path
         voxels = "x".join(map(str, item.shape)) + (f", {item.channels} channels" if item.channels > 1 else "")
-        spacing = "x".join(f"{step:.4g}" for step in item.spacing)
+        spacing = _spacing(item).removesuffix(" mm")
         kind = " ".join(part for part in (item.reader, item.modality or "") if part)
         series = item.description or item.series or ""
         table.add_row(*(Text(cell) for cell in (str(name), kind, voxels, spacing, _names(item) or series)))
@@ -174,6 +174,11 @@ def _summary(items: Sequence[Item]) -> str:
 _COLOURS = {"error": "red", "warning": "yellow", "repair": "yellow"}
 
 
-def _size(shape: tuple[int, ...], spacing: tuple[float, ...], channels: int) -> str:
-    size = f"{'x'.join(map(str, shape))} voxels of {'x'.join(f'{step:.4g}' for step in spacing)} mm"
-    return size if channels == 1 else f"{size}, {channels} channels"
+def _size(image: Item | Volume) -> str:
+    size = f"{'x'.join(map(str, image.shape))} voxels of {_spacing(image) or 'unknown size'}"
+    return size if image.channels == 1 else f"{size}, {image.channels} channels"
+
+
+def _spacing(image: Item | Volume) -> str:
+    """Empty where nobody knows how large a voxel is."""
+    return f"{'x'.join(f'{step:.4g}' for step in image.spacing)} mm" if image.sized else ""

@@ -11,7 +11,7 @@ import click
 
 from ..support.progress import print_fitted, print_result
 from ..support.texts import counted
-from . import PATH, json_option
+from . import PATH, THERE, json_option
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -23,8 +23,8 @@ ENDINGS = (".json", ".csv", ".html")
 
 
 @click.command()
-@click.argument("predictions", type=PATH)
-@click.argument("references", type=PATH)
+@click.argument("predictions", type=THERE)
+@click.argument("references", type=THERE)
 @click.option(
     "--metrics",
     default="dice,iou,hd95,nsd",
@@ -35,15 +35,15 @@ ENDINGS = (".json", ".csv", ".html")
     "--labels", "names", metavar="FILE.json|NAME=VALUE,...", help="Structures to score; by default every value."
 )
 @click.option("--regions", metavar="NAME=1+2,...", help="Unions of structures to score as well.")
-@click.option("--groups", type=PATH, metavar="FILE.csv", help="CSV of case attributes, for subgroup tables.")
+@click.option("--groups", type=THERE, metavar="FILE.csv", help="CSV of case attributes, for subgroup tables.")
 @click.option(
     "--images",
-    type=PATH,
+    type=THERE,
     metavar="PATH",
     help="Scans (a file or a folder), for pictures of the worst cases.",
 )
-@click.option("--valid", type=PATH, metavar="PATH", help="Valid-region masks (0 = not scored).")
-@click.option("--probabilities", type=PATH, metavar="PATH", help="Probability maps, needed for ece.")
+@click.option("--valid", type=THERE, metavar="PATH", help="Valid-region masks (0 = not scored).")
+@click.option("--probabilities", type=THERE, metavar="PATH", help="Probability maps, needed for ece.")
 @click.option(
     "--out",
     "outs",
@@ -175,13 +175,15 @@ def _pictures(
 def _show(scores: Scores, units: Mapping[str, str]) -> None:
     rows: list[tuple[str, ...]] = [("metric", "structure", "mean", "95 % interval", "sd", "median", "n", "undefined")]
     for metric, structures in scores.summary.items():
-        unit = units.get(str(scores.metrics.get(metric, {}).get("use", metric)), "")
+        unit = scores.unit(units.get(str(scores.metrics.get(metric, {}).get("use", metric)), ""))
         shown = f"{metric} ({unit})" if unit else metric
         rows += [(shown, name, *_cells(scores)) for name, scores in structures.items()]
     if scores.cases:
         _print_table(rows, 2)
     click.echo(f"{counted(len(scores.cases), 'case')} scored, {len(scores.failed)} failed")
     _show_subgroups(scores)
+    if scores.note:
+        print_fitted(f"note: {scores.note}", error=True)
     for case, reason in scores.failed.items():
         print_fitted(f"failed: {case}: {reason}", error=True)
     for case in scores.unmatched:

@@ -77,7 +77,8 @@ def _show(document: dict[str, Any]) -> None:
         f"{document['name']}  {_line(document['version'], document['aliases'], document['metrics'])}",
         f"registered  {document['created']}",
         f"run         {document['run'] or '-'}",
-        f"package     {document['hash']}",
+        f"model       {document['hash']}",
+        f"package     {document['package'] or 'not recorded'}",
         f"data        {document['data'].get('hash', 'not recorded')}",
         f"plan        {patch} voxels of {spacing} mm, {plan['modality']}, {plan['dims']}D",
     ]
@@ -142,7 +143,7 @@ def delete(name: str, version: int, yes: bool, force: bool, tracking: str | None
         click.confirm(f"delete {name} version {version}?", abort=True, err=True)
     done = registered.delete(name, version, force=force)
     gone = f"; {name} has no {', '.join(done.aliases)} any more" if done.aliases else ""
-    click.echo(f"deleted {name} version {done.version}, package {done.hash}{gone}")
+    click.echo(f"deleted {name} version {done.version}, package {done.package}{gone}")
 
 
 @models.command()
@@ -155,7 +156,7 @@ def export(model: str, target: Path, tracking: str | None) -> None:
     MODEL is NAME@ALIAS or NAME/VERSION, TARGET a file such as spleen.voxgraft.zip.
     """
     version = _models(tracking).export(model, target)
-    print_fitted(f"{target}: {version.name} version {version.version}, package {version.hash}")
+    print_fitted(f"{target}: {version.name} version {version.version}, package {version.package}")
 
 
 @models.command("import")
@@ -187,7 +188,7 @@ def _line(version: str, aliases: Sequence[str], metrics: Mapping[str, float]) ->
 
 
 def _say_kept(version: Version) -> None:
-    print_fitted(f"{version.name} version {version.version}, package {version.hash}")
+    print_fitted(f"{version.name} version {version.version}, package {version.package}")
     if "champion" not in version.aliases:
         click.echo(f"next: voxgraft models promote {version.name} {version.version} makes it champion", err=True)
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..support.progress import print_fitted, print_result
-from . import PATH, json_option
+from . import PATH, THERE, json_option
 
 
 @click.command()
@@ -21,14 +21,14 @@ from . import PATH, json_option
 @click.option(
     "--reader", default="", help="Name of the reader; by default chosen in the page. With --export: only this reader's."
 )
-@click.option("--token-file", type=PATH, help="File with tokens, or READER:TOKEN, one per line.")
-@click.option("--certificate", type=PATH, help="TLS certificate (PEM).")
-@click.option("--key", type=PATH, help="Private key of the certificate (PEM).")
+@click.option("--token-file", type=THERE, help="File with tokens, or READER:TOKEN, one per line.")
+@click.option("--certificate", type=THERE, help="TLS certificate (PEM).")
+@click.option("--key", type=THERE, help="Private key of the certificate (PEM).")
 @click.option("--behind-proxy", metavar="HOST", help="Host name of the proxy with TLS in front of the page.")
 @click.option(
     "--assign",
     "table",
-    type=PATH,
+    type=THERE,
     help="CSV table with columns case, reader, role (reader, second, adjudicator, gold) and mask (reference for gold).",
 )
 @click.option("--summary", is_flag=True, help="Print a summary of the review instead of serving the page.")
@@ -43,10 +43,10 @@ from . import PATH, json_option
 )
 @click.option("--partial", is_flag=True, help="With --export: also scans with open or rejected structures.")
 @click.option("--link", is_flag=True, help="With --export: hard-link images instead of copying them.")
-@click.option("--patients", type=PATH, help="With --export: CSV with the columns case, patient.")
+@click.option("--patients", type=THERE, help="With --export: CSV with the columns case, patient.")
 @click.option(
     "--pseudonym-key",
-    type=PATH,
+    type=THERE,
     help="With --export: key file for the hashes of patients, as in the layout `dicom`.",
 )
 @click.option("--name-readers", is_flag=True, help="With --export: name the readers in DICOM objects.")

@@ -80,6 +80,11 @@ if TYPE_CHECKING:
 )
 @click.option("--retry", is_flag=True, help="Also retry scans that have already failed three times.")
 @click.option(
+    "--keep-done",
+    is_flag=True,
+    help="Keep finished scans although the model, an option or the code has changed since, such as after an update.",
+)
+@click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..support.progress import print_result
-from . import PATH, Amount
+from . import PATH, THERE, Amount
 
 
 @click.command()
@@ -18,10 +18,10 @@ from . import PATH, Amount
 )
 @click.option(
     "--token-file",
-    type=PATH,
+    type=THERE,
     help="File with tokens, one per line; viewers send one as API key (nnInteractive) or password (MONAI Label).",
 )
-@click.option("--data", type=PATH, help="Folder of scans for MONAI Label, or the folder of a batch.")
+@click.option("--data", type=THERE, help="Folder of scans for MONAI Label, or the folder of a batch.")
 @click.option(
     "--sessions",
     type=PATH,
@@ -57,8 +57,8 @@ from . import PATH, Amount
     show_default=True,
     help="End a session after this many seconds without any request.",
 )
-@click.option("--certificate", type=PATH, help="TLS certificate (PEM).")
-@click.option("--key", type=PATH, help="Private key of the certificate (PEM).")
+@click.option("--certificate", type=THERE, help="TLS certificate (PEM).")
+@click.option("--key", type=THERE, help="Private key of the certificate (PEM).")
 @click.option("--behind-proxy", metavar="HOST", help="Host name of the proxy with TLS in front of this server.")
 @click.option(
     "--origin", "origins", multiple=True, help="Web page that may send requests, such as https://ohif.example."

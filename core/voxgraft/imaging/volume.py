@@ -70,6 +70,9 @@ class MaskRef(ImageRef):
 
 Array = NDArray[Any]
 
+NO_SPACING = "no-spacing"
+"""The code by which readers say that a header does not tell how large a voxel is, and that 1 mm is assumed."""
+
 Colour = tuple[int, int, int]
 """Red, green and blue, from 0 to 255."""
 
@@ -140,6 +143,11 @@ class Item:
         return spacing_of(self.affine)[: len(self.shape)]
 
     @property
+    def sized(self) -> bool:
+        """Whether the file says how large a voxel is; lengths, areas and volumes would be made up where it does not."""
+        return all(problem.code != NO_SPACING for problem in self.problems)
+
+    @property
     def errors(self) -> tuple[Problem, ...]:
         """The problems that keep it from being read."""
         return tuple(problem for problem in self.problems if problem.severity == "error")
@@ -196,6 +204,11 @@ class Volume(Shown):
     def spacing(self) -> tuple[float, ...]:
         """Millimetres between neighbouring voxels along each spatial axis."""
         return spacing_of(self.affine)[: self.dims]
+
+    @property
+    def sized(self) -> bool:
+        """Whether it is known how large a voxel is: unless it was read from a file that does not say so."""
+        return self.item is None or self.item.sized
 
     @property
     def voxel_ml(self) -> float:

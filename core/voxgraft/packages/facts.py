@@ -147,6 +147,11 @@ def used_around(wanted: str, facts: Mapping[str, Any]) -> bool:
     return wanted == "on" or (wanted == "auto" and _body(facts).get("agrees") is True)
 
 
+def fast_ways(facts: Mapping[str, Any]) -> set[str]:
+    """The faster ways of applying a model that its held-out cases allow."""
+    return {word for word in NAMES if allowed(facts, word)} | ({BODY} if used_around("auto", facts) else set())
+
+
 def numbers_of(facts: Mapping[str, Any]) -> str:
     """In what numbers a batch applies its model, which is noted among the facts of its package."""
     return NAMES.get(str(facts.get("applied", "32")), "float32")

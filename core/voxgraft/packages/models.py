@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -145,8 +146,9 @@ class Models:
         if not str(target).endswith(".zip"):
             raise UsageError(f"{target}: a package file's name ends with {SUFFIX}")
         version = self.version(model)
-        pack(self._registry().fetch(version.reference), Path(target))
-        return version
+        folder = self._registry().fetch(version.reference)
+        pack(folder, Path(target))
+        return replace(version, package=read_package(folder).sha256)
 
     def import_(self, file: str | Path, name: str | None = None, expected: str | None = None) -> Version:
         """Import a package file from another site as a new version, after checking every part of it. No alias moves.
@@ -154,16 +156,25 @@ class Models:
         Args:
             file: What `export` wrote.
             name: Of the model; by default the one in the package.
-            expected: Hash of the package; any other package is refused.
+            expected: SHA-256 of the package; any other package is refused, also one with another card or workflow.
 
         Raises:
             ModelError: It is damaged, or is not the expected package.
         """
         with TemporaryDirectory(prefix="voxgraft-") as scratch:
             package = unpack(Path(file), Path(scratch) / "package")
-            if expected is not None and package.hash != expected:
-                raise ModelError(f"{file}: is the package {package.hash}, not the one that is expected")
+            if expected is not None and package.sha256 != expected:
+                raise ModelError(f"{file}: {_not_expected(package, expected)}")
             return self._registry(create=True).register(package, name or package.name)
 
     def _registry(self, *, create: bool = False) -> Registry:
         return registry(self._catalogue, self._uri, create=create)
+
+
+def _not_expected(package: Package, expected: str) -> str:
+    if package.hash == expected:
+        return (
+            "that is the hash of its model, which says nothing of its workflow, card and scores; ask for the hash of "
+            "the package, as `voxgraft models export` prints it"
+        )
+    return f"is the package {package.sha256}, not the one that is expected"

@@ -20,7 +20,7 @@ from ..errors import ModelError, NoSuchModel
 from ..imaging.structures import Labels
 from ..preprocessing.plan import Plan, read_plan
 from ..support.files import atomic_write, digest, read_json, sha256, write_json, write_text
-from .facts import fault_of
+from .facts import fast_ways, fault_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +56,8 @@ class Package:
 
     Attributes:
         facts: The rest of the manifest: VoxGraft's version, plugins with versions and hashes, data hashes, scores.
-        hash: One fingerprint of all files: the identity of the model.
+        hash: The identity of the model: a fingerprint of weights, plan and structures. Its card, its scores and its
+            workflow may be amended; see `sha256`.
         members: Of an ensemble, the plan of each network; empty where there is one network, which follows `plan`.
     """
 
@@ -70,6 +71,11 @@ class Package:
     @property
     def weights(self) -> Path:
         return self.folder / "model.safetensors"
+
+    @property
+    def sha256(self) -> str:
+        """Of the manifest, which has the hash of every file and all facts: the same for the very same package only."""
+        return sha256(self.folder / MANIFEST)
 
     @property
     def name(self) -> str:
@@ -380,6 +386,12 @@ def _plans(path: Path, common: Plan) -> tuple[Plan, ...]:
         if any(getattr(plan, name) != getattr(common, name) for plan in plans):
             raise ModelError(f"{path}: is damaged: a network has other {name} than the ensemble")
     return plans
+
+
+def is_applied_alike(package: Package, other: Package) -> bool:
+    """Whether two packages hold the same model, applied in the same way; cards and scores may differ."""
+    ways = [(one.hash, sha256(one.folder / "workflow.yaml"), fast_ways(one.facts)) for one in (package, other)]
+    return ways[0] == ways[1]
 
 
 def _identity(files: Mapping[str, Mapping[str, Any]]) -> str:

@@ -34,7 +34,8 @@ class Version:
     """One version of a registered model.
 
     Attributes:
-        hash: The identity of its package, as it was when it was registered.
+        hash: The identity of the model: its weights, plan and structures.
+        package: The SHA-256 of its package with all that is in it, as it was when it was registered.
         metrics: Means over structures and held-out cases, by metric.
         created: When it was registered, in UTC.
     """
@@ -46,6 +47,7 @@ class Version:
     metrics: Mapping[str, float] = field(default_factory=dict)
     hash: str = ""
     created: str = ""
+    package: str = ""
 
     @property
     def reference(self) -> str:

@@ -46,7 +46,7 @@ def about(scores: Scores, catalogue: Catalogue) -> dict[str, About]:
         card = cards.get(str(scores.metrics.get(metric, {}).get("use", metric)))
         found[metric] = About(
             str(getattr(card, "summary", "")),
-            str(getattr(card, "unit", "")),
+            scores.unit(str(getattr(card, "unit", ""))),
             bool(getattr(card, "higher_is_better", True)),
         )
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,8 @@ def pooled(parts: Sequence[Scores], patients: Mapping[str, str]) -> Scores:
             for name, count in part_counts.items():
                 totals = counts.setdefault(case, {})
                 totals[name] = count.plus(totals[name]) if name in totals else count
-    first = parts[0]
-    return Scores.of(
+    first, unsized = parts[0], {case for part in parts for case in part.unsized}
+    scores = Scores.of(
         cases,
         patients,
         failed=failed,
@@ -70,6 +71,7 @@ def pooled(parts: Sequence[Scores], patients: Mapping[str, str]) -> Scores:
         counts=counts,
         missed=missed,
     )
+    return replace(scores, unsized=tuple(case for case in scores.cases if case in unsized))
 
 
 def _missed(parts: Sequence[Scores]) -> dict[str, list[str]]:

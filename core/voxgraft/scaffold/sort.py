@@ -54,6 +54,29 @@ class _Grouping:
 
 
 def sort_tree(root: Path, dataset: Dataset, looks: Sequence[Look]) -> Dataset:
+    """The cases of a tree whose files were taken for one case each, with a note on images that hold zeros only: they
+    may be masks in which nothing is drawn.
+
+    Args:
+        root: The tree.
+        dataset: Each file as a case.
+        looks: At some of them.
+    """
+    found = _sorted(root, dataset, looks)
+    taken = {part.path for case in found.cases for part in case.present}
+    blank = sorted(path for look in looks if is_blank(look) and (path := look.case.present[0].path) in taken)
+    if not blank:
+        return found
+    names = listed((path.relative_to(root).as_posix() for path in blank), 2)
+    does = "holds zeros only and is taken for a scan" if len(blank) == 1 else "hold zeros only and are taken for scans"
+    note = (
+        f"{counted(len(blank), 'image')} of {len(looks)} that were read {does} ({names}): if these are masks, nothing "
+        "is drawn in them; draw in them, or move them out of the folder"
+    )
+    return replace(found, notes=(*found.notes, note))
+
+
+def _sorted(root: Path, dataset: Dataset, looks: Sequence[Look]) -> Dataset:
     """The cases of a tree whose files were taken for one case each.
 
     Files of one folder are a case, or those of one name in several folders, or those whose names begin alike, or either
@@ -87,6 +110,11 @@ def sort_tree(root: Path, dataset: Dataset, looks: Sequence[Look]) -> Dataset:
         images = tuple(case for case in dataset.cases if case.present[0].path not in drawn)
         return replace(dataset, cases=images or dataset.cases, notes=(*dataset.notes, note))
     return _as_cases(root, best, channels, dataset)
+
+
+def is_blank(look: Look) -> bool:
+    """Whether every voxel is 0."""
+    return bool(look.channels) and all(one.least == 0 == one.greatest for one in look.channels)
 
 
 def is_like_mask(look: Look) -> bool:

@@ -31,11 +31,13 @@ class Measured:
         values: METRIC -> structure -> value, NaN where it is not defined.
         counts: Structure -> its voxel counts.
         reliability: Structure -> how its probabilities fell into bins, where a metric looked at them.
+        sized: It is known how large a voxel is; otherwise distances are in voxels.
     """
 
     values: dict[str, dict[str, float]]
     counts: dict[str, Counts] = field(default_factory=dict)
     reliability: dict[str, Reliability] = field(default_factory=dict)
+    sized: bool = True
 
 
 def score_case(
@@ -101,7 +103,8 @@ def measure_case(
         for how in binnings(metrics)[:1]:
             reliabilities = {name: watch.reliability(name, how) for name, _ in pairs}
             seen = {name: reliability for name, reliability in reliabilities.items() if reliability is not None}
-    return Measured(values, {name: pair.counts for name, pair in pairs}, seen)
+    sized = prediction.sized and reference.sized
+    return Measured(values, {name: pair.counts for name, pair in pairs}, seen, sized)
 
 
 def watch_case(

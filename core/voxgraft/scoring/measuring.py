@@ -56,7 +56,7 @@ class Inside:
             scan is as large.
         mask: Bool, of the same shape: where the structure is; never empty.
         spacing: Millimetres along i, j[, k].
-        voxel_ml: Millilitres of a voxel; None in an image of two axes.
+        voxel_ml: Millilitres of a voxel; None in an image of two axes, and where nobody knows how large a voxel is.
         unit: Of the values: `HU`, `g/ml` and others that readers and modalities name.
     """
 
@@ -176,6 +176,6 @@ def _inside(values: Array, box: tuple[slice, ...], inside: Array, mask: Volume, 
         values=values.reshape(mask.shape)[wide],
         mask=np.pad(inside, around),
         spacing=mask.spacing,
-        voxel_ml=mask.voxel_ml if mask.dims == 3 else None,
+        voxel_ml=mask.voxel_ml if mask.dims == 3 and mask.sized else None,
         unit=unit,
     )

@@ -52,6 +52,8 @@ class Scores(Shown):
         micro: METRIC -> structure -> `value` and `ci95` of the counts of all cases together.
         subgroups: COLUMN -> group -> its cases, patients and summary.
         calibration: Structure -> what each bin of its probabilities holds, over all cases.
+        unsized: Cases whose files do not say how large a pixel is: what a metric measures in mm is in pixels there, and
+            so are tolerances.
     """
 
     cases: dict[str, dict[str, dict[str, float]]]
@@ -65,6 +67,7 @@ class Scores(Shown):
     subgroups: dict[str, dict[str, Any]] = field(default_factory=dict)
     calibration: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     missed: dict[str, list[str]] = field(default_factory=dict)
+    unsized: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         metrics = dict.fromkeys(metric for case in self.cases.values() for metric in case)
@@ -125,6 +128,7 @@ class Scores(Shown):
             groups={case: self.groups[case] for case in cases},
             metrics=self.metrics,
             regions=self.regions,
+            unsized=tuple(case for case in cases if case in self.unsized),
         )
 
     def curves(self) -> dict[str, float]:
@@ -182,7 +186,30 @@ class Scores(Shown):
             "calibration": self.calibration,
             "counts": counts,
             "missed": self.missed,
+            "unsized": list(self.unsized),
         }
+
+    def unit(self, unit: str) -> str:
+        """The unit that values of a metric have, whose own is millimetres or another.
+
+        Examples:
+            >>> Scores({"a": {}, "b": {}}, unsized=("a", "b")).unit("mm")
+            'pixels'
+        """
+        if unit != "mm" or not self.unsized:
+            return unit
+        return "pixels" if len(self.unsized) == len(self.cases) else "mm or pixels"
+
+    @property
+    def note(self) -> str:
+        """What to know of the units; empty where all cases say how large a pixel is."""
+        if not self.unsized:
+            return ""
+        number = f"{len(self.unsized)} of {counted(len(self.cases), 'case')}"
+        return (
+            f"the files of {number} do not say how large a pixel is; distances and tolerances are in pixels there, not "
+            "in mm"
+        )
 
     def write_csv(self, target: Path) -> None:
         """Write a row (case, metric, label, value) for each value; empty where it is not defined.
@@ -243,6 +270,7 @@ class Scores(Shown):
             micro=dict(document.get("micro", {})),
             subgroups=dict(document.get("subgroups", {})),
             calibration=dict(document.get("calibration", {})),
+            unsized=tuple(map(str, document.get("unsized", []))),
         )
 
     def _columns(self) -> list[tuple[str, str]]:
@@ -326,6 +354,7 @@ def gathered(
         micro=micro_averages(scores.counts, scores.groups, metrics, regions),
         subgroups=_subgroups(scores, known),
         calibration=_calibration(measured),
+        unsized=tuple(case for case in scores.cases if not measured[case].sized),
     )
 
 

@@ -12,20 +12,29 @@ import numpy as np
 from voxgraft.plugin import DataError, Volume
 
 from ..objects.segments import Segments
+from ..objects.terms import Code
 
-TRACKING, VOLUME, AREA = "112039", "118565006", "42798000"
+TRACKING = "112039"
+VOLUME: Code = ("118565006", "SCT", "Volume")
+AREA: Code = ("42798000", "SCT", "Area")
+MILLILITRES: Code = ("mL", "UCUM", "milliliter")
+SQUARE_MILLIMETRES: Code = ("mm2", "UCUM", "square millimeter")
+VOXELS: Code = ("{voxels}", "UCUM", "voxels")
+PIXELS: Code = ("{pixels}", "UCUM", "pixels")
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """One structure.
+    """One structure: its volume in a 3D scan, its area in a picture; counted where nobody knows how large a voxel is.
 
     Attributes:
-        ml, mm2: Its volume in a 3D scan, its area in a picture; the other is None.
+        concept: What was measured, as a coded term.
+        unit: Of the value, in UCUM.
     """
 
-    ml: float | None
-    mm2: float | None
+    value: float
+    concept: Code
+    unit: Code
 
 
 def sizes_of(segments: Segments, mask: Volume) -> Sequence[Size]:
@@ -34,13 +43,16 @@ def sizes_of(segments: Segments, mask: Volume) -> Sequence[Size]:
     Args:
         mask: What the segments are of.
     """
+    flat = mask.dims == 2
+    concept, unit = (AREA, SQUARE_MILLIMETRES) if flat else (VOLUME, MILLILITRES)
+    one, digits = (float(np.prod(mask.spacing)), 3) if flat else (mask.voxel_ml, 4)
+    if not mask.sized:
+        unit, one = PIXELS if flat else VOXELS, 1.0
     sizes = []
     for number in range(1, segments.count + 1):
         slices = [int(k) for k in np.flatnonzero(segments.found[number - 1])]
         voxels = sum(int(np.count_nonzero(segments.plane(number, k))) for k in slices)
-        flat = mask.dims == 2
-        area = round(voxels * float(np.prod(mask.spacing)), 3) if flat else None
-        sizes.append(Size(None if flat else round(voxels * mask.voxel_ml, 4), area))
+        sizes.append(Size(round(voxels * one, digits), concept, unit))
     return sizes
 
 
@@ -49,7 +61,7 @@ def prove(path: Path, measurements: Sequence[Size], names: Sequence[str]) -> Non
 
     Args:
         path: The file that was written.
-        measurements: Volumes in mL and areas in mm².
+        measurements: Volumes and areas.
         names: Of the structures, in the order of the report.
 
     Raises:
@@ -59,13 +71,13 @@ def prove(path: Path, measurements: Sequence[Size], names: Sequence[str]) -> Non
     if len(stated) != len(measurements):
         raise DataError(f"the written report has {len(stated)} structures, {len(measurements)} were measured")
     for (name, size), measurement, expected in zip(stated, measurements, names, strict=True):
-        meant = measurement.ml if measurement.ml is not None else measurement.mm2
-        if name != expected or size is None or meant is None or abs(size - meant) > 1e-6 * max(1.0, meant):
+        meant = measurement.value
+        if name != expected or size is None or abs(size - meant) > 1e-6 * max(1.0, meant):
             raise DataError(f"the written report says {size} of {expected!r}, {meant} was measured")
 
 
 def sizes_in(path: Path) -> list[tuple[str, float | None]]:
-    """The name of each structure in a report, and its volume in mL or area in mm2."""
+    """The name of each structure in a report, and its volume or area."""
     from pydicom import dcmread
 
     return [_size(group) for group in _groups(dcmread(path))]
@@ -85,7 +97,7 @@ def _size(group: Any) -> tuple[str, float | None]:
     for item in group.ContentSequence:
         if _code(item) == TRACKING:
             name = str(item.TextValue)
-        elif _code(item) in (VOLUME, AREA):
+        elif _code(item) in (VOLUME[0], AREA[0]):
             size = float(item.MeasuredValueSequence[0].NumericValue)
     return name, size
 

@@ -15,7 +15,7 @@ from ..objects.segments import segments_of
 from ..objects.sources import Sources, read_sources
 from ..objects.terms import Code, term_of
 from .options import ReportOptions
-from .proof import Size, prove, sizes_of
+from .proof import AREA, Size, prove, sizes_of
 
 if TYPE_CHECKING:
     from voxgraft.plugin import Catalogue, Label, Labels
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 SEGMENTATION = {"binary": "1.2.840.10008.5.1.4.1.1.66.4", "labelmap": "1.2.840.10008.5.1.4.1.1.66.7"}
 KINDS = {"binary": "segmentation", "labelmap": "labelmap"}
 IMAGING: Code = ("363679005", "SCT", "Imaging procedure")
-VOLUME: tuple[Code, Code] = (("118565006", "SCT", "Volume"), ("mL", "UCUM", "milliliter"))
-AREA: tuple[Code, Code] = (("42798000", "SCT", "Area"), ("mm2", "UCUM", "square millimeter"))
 
 
 class ReportWriter:
@@ -135,9 +133,7 @@ def _group(
     from highdicom import sr
 
     term, name = term_of(label), long_string(label.name)
-    rows: list[tuple[Code, Code, float | None, Code | None]] = [
-        (*VOLUME, size.ml, None) if size.ml is not None else (*AREA, size.mm2, None)
-    ]
+    rows: list[tuple[Code, Code, float, Code | None]] = [(size.concept, size.unit, size.value, None)]
     rows += [
         (one.concept, one.unit, round(one.value, 3), one.derivation) for one in quantities if one.concept is not None
     ]
@@ -159,7 +155,7 @@ def _group(
             for concept, unit, value, how in rows
         ],
     }
-    if size.mm2 is None:
+    if size.concept != AREA:
         reference = sr.ReferencedSegment(
             sop_class_uid=segmentation.SOPClassUID,
             sop_instance_uid=segmentation.SOPInstanceUID,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from voxgraft.plugin import Array, Problem, checked_affine
+from voxgraft.plugin import Array, Problem, Volume, checked_affine
 
 KEY = "voxgraft.affine"
 """Under this name the affine stands in the texts of PNG and the description of TIFF."""
@@ -53,6 +53,13 @@ def no_spacing(spacing: tuple[float, ...] | None) -> tuple[Problem, ...]:
         return ()
     text = "it does not say how large its pixels are; they are taken to measure 1 mm"
     return (Problem("no-spacing", text, "warning"),)
+
+
+def known_affine(volume: Volume) -> Array | None:
+    """The affine to write into a picture; None where the pixels of the volume have no size, and lie as on a screen:
+    what was assumed would be read as known."""
+    assumed = not volume.sized and np.array_equal(volume.affine, screen_affine((1.0,) * 3))
+    return None if assumed else volume.affine
 
 
 def upright(rows: Array, orientation: int) -> Array:

@@ -41,14 +41,22 @@ _MILLIMETRES = {
 _INCH, _CENTIMETRE = 2, 3
 
 
-def affine_of(file: TiffFile) -> tuple[Array | None, tuple[Problem, ...]]:
-    """The affine, None where the sizes make none, and what to say of it."""
+def affine_of(file: TiffFile, dims: int) -> tuple[Array | None, tuple[Problem, ...]]:
+    """The affine, None where the sizes make none, and what to say of it.
+
+    Args:
+        dims: 3 where the pages are slices, whose distance has to be known as well.
+    """
     own = written_affine(_own(file)) if _own(file) is not None else None
     if own is not None:
         return own, ()
     spacing = _of_ome(file) or _of_imagej(file) or _of_resolution(file)
-    affine = screen_affine(spacing or (1.0, 1.0, 1.0))
-    return written_affine(affine), no_spacing(spacing)
+    x, y, z = (*(spacing or (1.0, 1.0)), 0.0)[:3]
+    affine = written_affine(screen_affine((x, y, z or 1.0)))
+    if spacing is not None and dims == 3 and not z:
+        text = "it does not say how far apart its slices are; 1 mm is assumed"
+        return affine, (Problem("no-spacing", text, "warning"),)
+    return affine, no_spacing(spacing)
 
 
 def _own(file: TiffFile) -> Any:
@@ -58,7 +66,8 @@ def _own(file: TiffFile) -> Any:
 
 
 def _of_ome(file: TiffFile) -> tuple[float, float, float] | None:
-    """PhysicalSizeX, Y and Z of the first `Pixels` of an OME header; micrometres where no unit is named."""
+    """PhysicalSizeX, Y and Z (0 where it is missing) of the first `Pixels` of an OME header; micrometres where no unit
+    is named."""
     text = file.ome_metadata
     pixels = re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text) if text else None
     if pixels is None:
@@ -70,7 +79,7 @@ def _of_ome(file: TiffFile) -> tuple[float, float, float] | None:
         factor = _MILLIMETRES.get(unit[1] if unit else "µm")
         sizes.append(_positive(value[1]) * factor if value and factor else 0.0)
     x, y, z = sizes
-    return (x, y, z or 1.0) if x and y else None
+    return (x, y, z) if x and y else None
 
 
 def _of_imagej(file: TiffFile) -> tuple[float, float, float] | None:
@@ -79,7 +88,7 @@ def _of_imagej(file: TiffFile) -> tuple[float, float, float] | None:
         return None
     x, y = _resolution(file)
     z = _positive(found.get("spacing", 0)) * factor
-    return (factor / x, factor / y, z or 1.0) if x and y else None
+    return (factor / x, factor / y, z) if x and y else None
 
 
 def _of_resolution(file: TiffFile) -> tuple[float, float] | None:
@@ -148,7 +157,7 @@ class TiffReader:
         try:
             with opened(item.path) as file:
                 layers = self._checked(file, item.path)
-                affine, _ = affine_of(file)
+                affine, _ = affine_of(file, len(layers.shape))
                 rows = read_pages(file, layers, item.path)
         except _damaged() as error:
             raise BadImage(item.path, _reason(error)) from error
@@ -161,7 +170,7 @@ class TiffReader:
         try:
             with opened(path) as file:
                 layers = self._checked(file, path)
-                affine, problems = affine_of(file)
+                affine, problems = affine_of(file, len(layers.shape))
         except _damaged() as error:
             fault = Problem("unreadable", _reason(error))
             return Item(path, "tiff", (), np.eye(4), problems=(fault,), files=(path,))

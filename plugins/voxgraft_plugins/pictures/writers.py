@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from voxgraft.plugin import Array, DataError, Volume, mask_values
 
 from .options import PngWriterOptions, TiffWriterOptions
-from .place import DIMS, KEY
+from .place import DIMS, KEY, known_affine
 
 if TYPE_CHECKING:
     from voxgraft.plugin import Labels
@@ -40,10 +40,11 @@ class PngWriter:
         if rows.dtype not in (np.uint8, np.uint16) or (rows.dtype == np.uint16 and volume.channels == 3):
             what = "colours of 8 bits" if volume.channels == 3 else "whole numbers from 0 to 65535"
             raise DataError(f"{target}: a PNG holds {what}, this image is of type {rows.dtype}; write TIFF or NIfTI")
-        notes = PngImagePlugin.PngInfo()
-        notes.add_text(KEY, json.dumps(volume.affine.tolist()))
-        x, y = (25.4 / step for step in volume.spacing)
-        Image.fromarray(rows).save(target, "PNG", pnginfo=notes, compress_level=self._level, dpi=(x, y))
+        notes, more = PngImagePlugin.PngInfo(), dict[str, Any]()
+        if (affine := known_affine(volume)) is not None:
+            notes.add_text(KEY, json.dumps(affine.tolist()))
+            more = {"dpi": tuple(25.4 / step for step in volume.spacing)}
+        Image.fromarray(rows).save(target, "PNG", pnginfo=notes, compress_level=self._level, **more)
 
 
 class TiffWriter:
@@ -63,8 +64,11 @@ class TiffWriter:
         rows = rows_of(volume, labels, target)
         colours = volume.channels == 3 and rows.dtype.itemsize == 1
         axes = ("C" if volume.channels > 1 and not colours else "") + ("Z" if volume.dims == 3 else "") + "YX"
-        notes = {"axes": axes + "S" * colours, KEY: volume.affine.tolist(), DIMS: volume.dims}
-        x, y = (10.0 / step for step in volume.spacing[:2])
+        notes: dict[str, Any] = {"axes": axes + "S" * colours, DIMS: volume.dims}
+        more: dict[str, Any] = {}
+        if (affine := known_affine(volume)) is not None:
+            notes[KEY] = affine.tolist()
+            more = {"resolution": tuple(10.0 / step for step in volume.spacing[:2]), "resolutionunit": "CENTIMETER"}
         tifffile.imwrite(
             target,
             rows,
@@ -72,11 +76,10 @@ class TiffWriter:
             photometric="rgb" if colours else "minisblack",
             compression="zlib" if self._level else None,
             compressionargs={"level": self._level} if self._level else None,
-            resolution=(x, y),
-            resolutionunit="CENTIMETER",
             metadata=notes,
             software=None,
             datetime=None,
+            **more,
         )
 
 

@@ -333,7 +333,7 @@ def structures_of(row: Row, mine: SavedMask | None, voxel_ml: float) -> list[dic
         value = str(structure["value"])
         voxels = int(mine.voxels.get(value, 0)) if mine else int(structure.get("voxels") or 0)
         changed = int(mine.changed.get(value, 0)) if mine else 0
-        ml = round(voxels * voxel_ml, 4) if structure.get("ml") is not None or mine else None
+        ml = round(voxels * voxel_ml, 4) if structure.get("ml") is not None else None
         found.append({"value": int(value), "name": name, "voxels": voxels, "ml": ml, "changed": changed})
     return found
 

@@ -115,7 +115,7 @@ def entry_of(one: Seen, review_state: str, identity: Identity) -> dict[str, Any]
             {
                 "name": name,
                 "value": found.get("value"),
-                "ml": found.get("ml"),
+                "ml": found.get("ml") if sized else None,
                 **({"mm2": found["mm2"]} if "mm2" in found and sized else {}),
                 **({} if sized else {"pixels": found.get("voxels", 0)}),
                 "confidence": found.get("confidence"),

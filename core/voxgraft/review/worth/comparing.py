@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...batch.ledger import Row
+from ...batch.quality import is_sized
 from ...components.choice import choose
 from ...errors import DataError, VoxGraftError
 from ...imaging.read import read
@@ -129,11 +130,12 @@ class Comparisons:
         ]
         first, second = (read(path, self.snapshot.catalogue) for path in (before, after))
         found = measure_case(first, second, labels_of(row), metrics)
-        voxel = first.voxel_ml if first.dims == 3 else math.nan
+        sized = is_sized(row.flags)  # a tolerance in millimetres says nothing where nobody knows how large a voxel is
+        voxel = first.voxel_ml if first.dims == 3 and sized else math.nan
         return {
             name: Measured(
                 _defined(found.values["dice"][name]),
-                _defined(found.values["nsd"][name]),
+                _defined(found.values["nsd"][name] if sized else math.nan),
                 _defined(counts.predicted * voxel),
                 _defined(counts.referred * voxel),
             )

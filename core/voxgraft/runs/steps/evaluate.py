@@ -102,6 +102,8 @@ class Evaluate:
                 run.tracker.file(run.folder / "evaluate" / name, "evaluate")
         if worth := summed_up(worthless(scores)):
             run.remarks.append(worth)
+        if scores.note:
+            run.progress.say(f"evaluate: {scores.note}")
         metric, structures = next(iter(scores.document()["summary"].items()))
         mean = structures["mean"]
         if mean["mean"] is not None:
