@@ -19,9 +19,9 @@ export const WORKLIST = [
 ];
 
 export const VIEWER = [
-  ["n", "Next scan", "next"],
-  ["p", "Previous scan", "previous"],
-  ["Shift+N", "First scan of the worklist that is not reviewed", "nextOpen"],
+  ["n", "Next scan of the worklist as it is filtered", "next"],
+  ["p", "Previous scan of it", "previous"],
+  ["Shift+N", "Next scan of it that is not reviewed", "nextOpen"],
   ["w", "Back to the worklist", "worklist"],
   ["ArrowDown", "Next structure", "structureDown"],
   ["ArrowUp", "Previous structure", "structureUp"],

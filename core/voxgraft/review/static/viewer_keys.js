@@ -16,7 +16,8 @@ export function prepareKeys(app) {
   const slice = (step) => () => app.moveSlice(app.plane, step);
   const actions = {
     ...toolActions(app),
-    next: () => app.toScan(app.scan.next), previous: () => app.toScan(app.scan.previous), nextOpen: () => app.toOpenScan(), worklist: () => app.leave("/"),
+    next: () => app.toScan("next"), previous: () => app.toScan("previous"), nextOpen: () => app.toScan("next_open"),
+    worklist: () => app.leave("/"),
     structureDown: structure(1), structureUp: structure(-1), centre: () => app.centre(),
     accept: verdict("accepted"), correct: verdict("corrected"), reject: verdict("rejected"), unassessable: verdict("not-assessable"),
     acceptScan: () => app.decide(null, "accepted"), rejectScan: () => app.decide(null, "rejected"),
