@@ -22,6 +22,7 @@ export class App {
     this.plane = 0;
     this.pen = { size: 5, over: false };
     this.keepsIsland = false;
+    this.rulers = [];
     this.masksShown = true;
     this.structures = [];
     this.notes = [];
@@ -213,6 +214,12 @@ export class App {
     if (this.drawing()) this.redrawOverlay();
   }
 
+  setRulers(rulers) {
+    this.rulers = rulers;
+    this.redrawOverlay();
+    drawTools(this);
+  }
+
   // Structures
 
   choose(structure, go) {
@@ -261,6 +268,9 @@ export class App {
   }
 
   lockedCodes() { return new Set(this.structures.filter((one) => one.locked).map((one) => one.code)); }
+
+  /** Whether the tool asks what it may do to other structures. */
+  mayTakeOthers() { return this.drawing() || ["fill", "smooth"].includes(this.tool); }
 
   drawing() { return ["pen", "filled", "eraser", "slices"].includes(this.tool); }
 
