@@ -112,6 +112,7 @@ def _grid_or_reason(store: Reviewed, seen: Seen, image: Image | None) -> tuple[d
     if seen.model_mask:
         try:
             shape, affine = store.grid(seen)
+            store.mask_file(seen.row.case, "mine" if seen.mine else "model", seen.reader)
         except DataError as error:
             problem = plain(error)
     spacing = [round(step, 6) for step in spacing_of(affine)] if shape else []

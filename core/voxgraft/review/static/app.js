@@ -98,7 +98,7 @@ export class App {
     find("#case").textContent = this.case;
     const times = (numbers) => numbers.slice(0, scan.flat ? 2 : 3).join(" × ");
     const step = scan.sized ? ` of ${times(scan.spacing_mm.map((mm) => Number(mm.toFixed(2))))} mm` : "";
-    const size = `${times(scan.shape)} ${scan.flat ? "pixels" : "voxels"}${step}`;
+    const size = scan.shape.length && `${times(scan.shape)} ${scan.flat ? "pixels" : "voxels"}${step}`;
     find("#about").textContent = [scan.accession && `Acc. ${scan.accession}`, scan.study_date, scan.description, scan.modality?.toUpperCase(),
       size].filter(Boolean).join(" · ");
     fill(find("#place"), `${scan.place} of ${scan.total}`, filtered(kept().query) ? " filtered" : "");
@@ -268,9 +268,6 @@ export class App {
   }
 
   lockedCodes() { return new Set(this.structures.filter((one) => one.locked).map((one) => one.code)); }
-
-  /** Whether the tool asks what it may do to other structures. */
-  mayTakeOthers() { return this.drawing() || ["fill", "smooth"].includes(this.tool); }
 
   drawing() { return ["pen", "filled", "eraser", "slices"].includes(this.tool); }
 

@@ -65,7 +65,7 @@ export const VIEWER = [
   ["Shift+F", "Fill holes of the structure", "fill"],
   ["Shift+S", "Smooth the structure's border", "smooth"],
   ["Shift+R", "Ruler: measure in the plane", "ruler"],
-  ["r", "The tool's other way: add or remove, this piece or all but it, where holes are filled, median or Gaussian", "addRemove"],
+  ["r", "The tool's other way: remove, keep, where, how", "addRemove"],
   [",", "Smaller pen, or radius of smoothing", "thinner"],
   [".", "Larger pen, or radius of smoothing", "thicker"],
   ["b", "Pen over background only, or over other structures too", "over"],

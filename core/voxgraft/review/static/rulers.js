@@ -27,24 +27,26 @@ export function drawRulers(context, pane, app) {
       context.moveTo(x0, y0);
       context.lineTo(x1, y1);
     }
-    for (const [width, color] of [[4, "#000"], [1.6, "#7fd4ff"]]) {
+    for (const [width, color] of [[4, "#000"], [1.6, "#fff"]]) {
       context.lineWidth = width * devicePixelRatio;
       context.strokeStyle = color;
       context.stroke();
     }
-    label(context, length(app, one), Math.max(...[from, to].map(([x]) => x)), (from[1] + to[1]) / 2, pane);
+    label(context, length(app, one), (from[0] + to[0]) / 2, (from[1] + to[1]) / 2, Math.abs(up) > Math.abs(across), pane);
   }
 }
 
-function label(context, text, x, y, pane) {
+/** Write beside the middle of a ruler, or above it, within its pane. */
+function label(context, text, x, middle, beside, pane) {
   const size = 13 * devicePixelRatio;
   context.font = `bold ${size}px system-ui, sans-serif`;
   context.textAlign = "left";
   context.textBaseline = "middle";
-  const left = Math.min(x + size * 0.7, pane.left + pane.width - context.measureText(text).width - 4);
-  context.lineWidth = 3 * devicePixelRatio;
-  context.strokeStyle = "#000";
-  context.strokeText(text, left, y);
-  context.fillStyle = "#7fd4ff";
+  const { width } = context.measureText(text);
+  const left = Math.max(pane.left + size / 2, Math.min(beside ? x + size : x - width / 2, pane.left + pane.width - width - size / 2));
+  const y = Math.max(pane.top + size, beside ? middle : middle - 1.4 * size);
+  context.fillStyle = "rgba(0, 0, 0, .75)";
+  context.fillRect(left - size / 3, y - size * 0.75, width + size / 1.5, size * 1.5);
+  context.fillStyle = "#fff";
   context.fillText(text, left, y);
 }

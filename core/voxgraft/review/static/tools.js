@@ -19,28 +19,27 @@ const PROJECTIONS = ["CR", "DX", "IO", "MG", "PX", "RF", "RG", "XA"]; // DICOM's
 
 export function drawTools(app) {
   const buttons = TOOLS.map(([tool, label, key, help]) => h("button", {
-    type: "button", "data-tool": tool, "aria-pressed": String(app.tool === tool), title: `${help} (${key})`,
+    type: "button", "data-tool": tool, "aria-pressed": String(app.tool === tool), disabled: !app.picture, title: `${help} (${key})`,
     onclick: () => setTool(app, tool),
   }, label, " ", h("kbd", {}, key)));
   const act = (name, label, key, disabled) => h("button", {
     type: "button", "data-act": name, title: key, disabled, onclick: () => toolActions(app)[name](),
   }, label);
   const unsaved = app.strokes?.unsaved;
-  fill(find("#tools"), h("span", { class: "group" }, buttons), size(app), h("span", { class: "group" },
+  fill(find("#tools"), h("span", { class: "group" }, buttons), h("span", { class: "group" },
     act("undo", "Undo", "Ctrl+Z", !(unsaved || app.scan.can_undo)),
     act("redo", "Redo", "Ctrl+Y", !(app.strokes?.undone.length || (!unsaved && app.scan.can_redo))),
     act("save", "Save", "Ctrl+S", !unsaved)));
   drawHelp(app);
 }
 
-function size(app) {
-  const disabled = !app.drawing(); // shown all the same: the picture must not jump when a tool is chosen
-  const over = h("input", { type: "checkbox", checked: app.pen.over, disabled: !app.mayTakeOthers(),
-    onchange: () => toggleOver(app) });
-  return h("span", { class: "group" }, h("label", {}, "Size ", h("input", {
-    type: "range", min: 1, max: 41, step: 2, value: app.pen.size, disabled, "aria-label": "Size of the pen in voxels",
+function penControls(app) {
+  const over = h("input", { type: "checkbox", checked: app.pen.over, onchange: () => toggleOver(app) });
+  return [app.drawing() ? h("label", {}, "Size ", h("input", {
+    type: "range", min: 1, max: 41, step: 2, value: app.pen.size, "aria-label": "Size of the pen in voxels",
     oninput: (event) => { setSize(app, Number(event.target.value)); },
-  }), h("output", { id: "size" }, app.pen.size)), h("label", { title: "b" }, over, " over others"));
+  }), h("output", { id: "size" }, app.pen.size)) : null,
+  app.drawing() || ["fill", "smooth"].includes(app.tool) ? h("label", { title: "b" }, over, " over others") : null];
 }
 
 function toggleOver(app) {
@@ -64,8 +63,9 @@ function drawHelp(app) {
   const name = app.chosen && !["look", "ruler"].includes(app.tool) ? h("b", {}, `${app.chosen.name}: `) : null;
   const controls = { island: islandControl, ruler: rulerControls }[app.tool]?.(app) ?? app.corrections.controls();
   const plane = app.drawing() ? ` ${PLANES[app.plane]} is the active plane.` : "";
-  find("#help").className = controls ? "help roomy" : "help"; // so that the picture does not move when a preview comes
-  fill(find("#help"), h("span", {}, name, app.corrections.begun() ? "" : [help, plane]), controls);
+  find("#help").className = controls && app.tool !== "ruler" ? "help roomy" : "help"; // so that the picture does not move when a preview comes
+  fill(find("#help"), h("span", {}, name, app.corrections.begun() ? "" : [help, plane]),
+    h("span", { class: "group" }, penControls(app)), controls);
 }
 
 function islandControl(app) {
