@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,3 +92,39 @@ def seeded() -> None:
     import torch
 
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, for a module that skips its tests where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    from review_batch import CHROMIUM, FLAGS
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=list(FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def watched(browser: Any) -> Iterator[tuple[Any, list[str]]]:
+    """A page, and what went wrong in it: errors of scripts, what the policy forbids, requests to other hosts."""
+    context = browser.new_context(viewport={"width": 1000, "height": 600})
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(f"{error}"))
+    page.on("console", lambda line: wrong.append(line.text) if "Content Security Policy" in line.text else None)
+    local = ("http://127.0.0.1:", "data:")
+    page.on("request", lambda asked: None if asked.url.startswith(local) else wrong.append(asked.url))
+    yield page, wrong
+    context.close()
+
+
+@pytest.fixture
+def page(watched: tuple[Any, list[str]]) -> Iterator[Any]:
+    """The page, in which nothing may go wrong."""
+    page, wrong = watched
+    yield page
+    assert wrong == []

@@ -243,6 +243,18 @@ def stroke(page: Any, plane: int, points: Sequence[tuple[float, float]], steps: 
     page.mouse.up()
 
 
+def look_at(page: Any, patient: Patient, voxel: tuple[int, int, int]) -> None:
+    """Put the cursor on a voxel with two clicks."""
+    page.keyboard.press("v")
+    for plane in (AXIAL, CORONAL):
+        stroke(page, plane, [patient.point(plane, voxel)])
+
+
+def saved(page: Any) -> None:
+    """Wait until the page says that all is saved."""
+    page.wait_for_selector("#saved.good", timeout=30_000)
+
+
 def clear(out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     shutil.rmtree(out.parent / f"{out.name}-scans", ignore_errors=True)

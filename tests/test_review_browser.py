@@ -15,74 +15,30 @@ from PIL import Image
 from review_batch import (
     AXES,
     AXIAL,
-    CHROMIUM,
     CORONAL,
-    FLAGS,
     READY,
     SAGITTAL,
     Patient,
     Server,
     Voxels,
     enter_as,
+    look_at,
     make_batch,
     open_scan,
     pane_of,
+    saved,
     serving,
     stroke,
     why_no_browser,
 )
 
 pytestmark = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is a browser")
-SLOW = 30_000
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, repo_path: dict[str, str]) -> Iterator[Server]:
     with serving(make_batch(tmp_path_factory.mktemp("review") / "out"), repo_path) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=list(FLAGS))
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def watched(browser: Any) -> Iterator[tuple[Any, list[str]]]:
-    """A page, and what went wrong in it: errors of scripts, what the policy forbids, requests to other hosts."""
-    context = browser.new_context(viewport={"width": 1000, "height": 600})
-    page = context.new_page()
-    page.set_default_timeout(SLOW)
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(f"{error}"))
-    page.on("console", lambda line: wrong.append(line.text) if "Content Security Policy" in line.text else None)
-    local = ("http://127.0.0.1:", "data:")
-    page.on("request", lambda asked: None if asked.url.startswith(local) else wrong.append(asked.url))
-    yield page, wrong
-    context.close()
-
-
-@pytest.fixture
-def page(watched: tuple[Any, list[str]]) -> Iterator[Any]:
-    page, wrong = watched
-    yield page
-    assert wrong == []
-
-
-def look_at(page: Any, patient: Patient, voxel: tuple[int, int, int]) -> None:
-    """Put the cursor on a voxel with two clicks."""
-    page.keyboard.press("v")
-    for plane in (AXIAL, CORONAL):
-        stroke(page, plane, [patient.point(plane, voxel)])
-
-
-def saved(page: Any) -> None:
-    page.wait_for_selector("#saved.good", timeout=SLOW)
 
 
 def the_picture_shows_the_scan_in_its_window(page: Any, server: Server) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from batch_scans import Brightness, model
-from review_batches import accept, drawn, nifti, opened
+from review_batches import Browser, accept, drawn, nifti, opened
 
 from voxgraft.batch.segment import segment
 from voxgraft.components.catalogue import Catalogue
@@ -204,3 +204,24 @@ def test_a_mask_that_was_changed_outside_is_told(out: Path, catalogue: Catalogue
         shutil.copy(out / "scan-1" / "mask.nii.gz", out / "review" / "masks" / "scan-0" / "Ada.nii.gz")
         with pytest.raises(Conflict, match="changed outside"):
             store.editor.undo("scan-0", "Ada")
+
+
+def test_a_mask_file_that_is_gone_is_told_and_not_accepted(out: Path, catalogue: Catalogue) -> None:
+    with opened(out, catalogue) as store:
+        drawn(store, "scan-0", "Ada", 1)
+        path = out / "review" / "masks" / "scan-0" / "Ada.nii.gz"
+        kept = path.read_bytes()
+        path.unlink()
+        browser = Browser.of(store, "Ada")
+        assert "Ada.nii.gz is no longer in the review's folder" in browser.json("/api/scans/scan-0")["mask_error"]
+        assert Browser.of(store, "Bea").json("/api/scans/scan-0")["mask_error"] is None
+        for answer in (browser.get("/api/scans/scan-0/masks/mine"), browser.decide("scan-0", "ball")):
+            assert answer.status_code == 404 and "restore it from a copy" in answer.json()["error"]
+        assert browser.decide("scan-0", "ball", "rejected", reason=store.reasons[0]).status_code == 201
+        path.write_bytes(kept)
+        assert browser.get("/api/scans/scan-0/masks/mine").status_code == 200
+        assert browser.decide("scan-0", "core").status_code == 201
+        (out / "scan-0" / "mask.nii.gz").unlink()
+        assert browser.get("/api/scans/scan-0/masks/model").status_code == 404
+        (out / "scan-1" / "mask.nii.gz").unlink()
+        assert browser.json("/api/scans/scan-1")["mask_error"]

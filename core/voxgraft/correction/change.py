@@ -81,6 +81,16 @@ class Change:
         empty = np.zeros((0,) * mask.ndim, mask.dtype)
         return cls((slice(0, 0),) * mask.ndim, empty, empty)
 
+    @classmethod
+    def of_box(cls, mask: Labels, box: Box, after: Labels) -> Change:
+        """The smallest change that makes a box of a mask into `after`; of no voxel where it is so already."""
+        change = cls.between(mask[box], after)
+        if change is None:
+            return cls.nothing(mask)
+        places = zip(change.box, box, strict=True)
+        moved = tuple(slice(part.start + outer.start, part.stop + outer.start) for part, outer in places)
+        return cls(moved, change.before, change.after)
+
     @cached_property
     def voxels(self) -> int:
         """How many voxels change."""

@@ -104,12 +104,7 @@ def click(
         near = [other for other in (_moved(other, window) for other in points) if other is not None]
         here = Click(tuple(index - part.start for index, part in zip(point.index, window, strict=True)), point.add)
         _one(picture, work[local], label, here, near, steps, locked, radius_mm)
-    change = Change.between(mask[whole], work)
-    if change is None:
-        return Change.nothing(mask)
-    places = zip(change.box, whole, strict=True)
-    box = tuple(slice(part.start + outer.start, part.stop + outer.start) for part, outer in places)
-    return Change(box, change.before, change.after)
+    return Change.of_box(mask, whole, work)
 
 
 def _check(

@@ -1,22 +1,24 @@
-"""Corrections that the server works out, redrawn slices and clicks: previewed, and saved when they are committed."""
+"""Corrections that the server works out: previewed, and saved when they are committed."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ...correction.change import Change
 from ...correction.clicks import Click, click
+from ...correction.holes import fill_holes
 from ...correction.slices import propagate
+from ...correction.smoothing import smooth
 from ...errors import VoxGraftError
 from ...imaging.volume import Array, spacing_of
 from .editing import SERVED, Editor, values_of
 from .errors import NotThere, Refused
 from .reviewed import Reviewed
-from .viewing import Seen
 from .working import Working
 
 MOST_SLICES = 2000
@@ -24,10 +26,36 @@ FARTHEST = 1000.0
 """Millimetres of the longest reach."""
 WIDEST = 60.0
 """Millimetres of the widest click: a larger one changes whole organs."""
+SMOOTHEST = 15.0
+"""Millimetres of the widest smoothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What every correction says.
+
+    Attributes:
+        case: The scan.
+        reader: Whose mask.
+        label: Value of the structure.
+        locked: Values of structures that the page has locked.
+        commit: Save it; otherwise it is only shown.
+        base: SHA-256 of the mask file that the reader sees; None for whichever it is.
+    """
+
+    case: str
+    reader: str
+    label: int
+    locked: Collection[int]
+    commit: bool
+    base: str | None
 
 
 class Corrector:
     """Works out corrections of the masks of readers.
+
+    All of its corrections raise `Refused` where a number is out of range, and `Conflict` where the mask is another one
+    by now; nothing was changed then.
 
     Args:
         store: The state of the review.
@@ -37,109 +65,77 @@ class Corrector:
     def __init__(self, store: Reviewed, editor: Editor) -> None:
         self._store, self._editor = store, editor
 
-    def propagate(
-        self,
-        case: str,
-        reader: str,
-        *,
-        label: int,
-        axis: int,
-        reach_mm: float,
-        slices: Collection[int],
-        locked: Collection[int],
-        commit: bool,
-        base: str | None = None,
-    ) -> dict[str, Any]:
+    def propagate(self, asked: Asked, axis: int, reach_mm: float, slices: Collection[int]) -> dict[str, Any]:
         """Carry the correction of redrawn slices, which are saved already, on to those between and beside them.
 
         Args:
-            case: The scan.
-            reader: Whose mask.
-            label: Value of the structure.
+            asked: Of which structure.
             axis: Across the slices.
             reach_mm: How far the correction reaches beyond the outermost.
             slices: Which were redrawn.
-            locked: Values of structures that the page has locked.
-            commit: Save it; otherwise it is only shown.
-            base: SHA-256 of the mask file that the reader sees; None for whichever it is.
-
-        Raises:
-            Refused: A number is out of range.
-            Conflict: The mask is another one by now; nothing was changed.
         """
         if not slices or len(slices) > MOST_SLICES:
             raise Refused("name the slices that were redrawn")
 
-        def change(seen: Seen, working: Working, walls: Collection[int]) -> Change:
+        def change(working: Working, walls: Collection[int]) -> Change:
             if not 0 <= axis < 3 or not all(0 <= index < working.array.shape[axis] for index in slices):
                 raise Refused("the redrawn slices lie outside of the scan")
             if not 0 < reach_mm <= FARTHEST:
                 raise Refused(f"the reach is from 0 to {FARTHEST:g} mm")
             before = before_drawing(working, axis, slices)
             spacing = spacing_of(working.affine)
-            return propagate(before, working.array, label, axis, spacing, reach_mm, walls, sorted(set(slices)))
+            return propagate(before, working.array, asked.label, axis, spacing, reach_mm, walls, sorted(set(slices)))
 
-        return self._correct(case, reader, label, "propagate", change, locked, commit, base)
+        return self._correct(asked, "propagate", change)
 
-    def click(
-        self,
-        case: str,
-        reader: str,
-        *,
-        label: int,
-        points: Any,
-        radius_mm: float,
-        locked: Collection[int],
-        commit: bool,
-        base: str | None = None,
-    ) -> dict[str, Any]:
+    def click(self, asked: Asked, points: Any, radius_mm: float) -> dict[str, Any]:
         """Add to a structure, or remove from it, what clicks point at.
 
         Args:
-            case: The scan.
-            reader: Whose mask.
-            label: Value of the structure.
+            asked: Of which structure.
             points: Clicks as the page sends them, see `points_of`.
             radius_mm: How far from a click anything may change.
-            locked: Values of structures that the page has locked.
-            commit: Save it; otherwise it is only shown.
-            base: SHA-256 of the mask file that the reader sees; None for whichever it is.
-
-        Raises:
-            Refused: A click or a number is out of range, or the scan's image is not there.
-            Conflict: The mask is another one by now; nothing was changed.
         """
         if not 0 < radius_mm <= WIDEST:
             raise Refused(f"the radius of a click is from 0 to {WIDEST:g} mm")
 
-        def change(seen: Seen, working: Working, walls: Collection[int]) -> Change:
+        def change(working: Working, walls: Collection[int]) -> Change:
             clicks = points_of(points, working.array.shape)
-            image = image_of(self._store, case, reader, working.array.shape)
-            return click(image, working.array, label, clicks, spacing_of(working.affine), walls, radius_mm)
+            image = image_of(self._store, asked.case, asked.reader, working.array.shape)
+            return click(image, working.array, asked.label, clicks, spacing_of(working.affine), walls, radius_mm)
 
-        return self._correct(case, reader, label, "click", change, locked, commit, base)
+        return self._correct(asked, "click", change)
 
-    def _correct(
-        self,
-        case: str,
-        reader: str,
-        label: int,
-        tool: str,
-        change: Callable[[Seen, Working, Collection[int]], Change],
-        locked: Collection[int],
-        commit: bool,
-        base: str | None,
-    ) -> dict[str, Any]:
-        with self._editor.using(case, reader, base) as (seen, working):
-            if label not in values_of(seen.row):
+    def fill(self, asked: Asked, axis: int | None, index: int | None, over: bool) -> dict[str, Any]:
+        """Fill the holes of a structure; see `voxgraft.correction.holes`."""
+        return self._correct(
+            asked,
+            "fill",
+            lambda working, walls: fill_holes(working.array, asked.label, axis, index, walls, over),
+        )
+
+    def smooth(self, asked: Asked, kind: str, radius_mm: float, over: bool) -> dict[str, Any]:
+        """Smooth the border of a structure; see `voxgraft.correction.smoothing`."""
+        if not 0 < radius_mm <= SMOOTHEST:
+            raise Refused(f"the radius of smoothing is from 0 to {SMOOTHEST:g} mm")
+
+        def change(working: Working, walls: Collection[int]) -> Change:
+            return smooth(working.array, asked.label, spacing_of(working.affine), radius_mm, kind, walls, over)
+
+        return self._correct(asked, "smooth", change)
+
+    def _correct(self, asked: Asked, tool: str, change: Callable[[Working, Collection[int]], Change]) -> dict[str, Any]:
+        with self._editor.using(asked.case, asked.reader, asked.base) as (seen, working):
+            if asked.label not in values_of(seen.row):
                 raise NotThere("there is no such structure in this scan")
-            walls = {*seen.finished.values(), *locked}
-            if label in walls:
+            walls = {*seen.finished.values(), *asked.locked}
+            if asked.label in walls:
                 raise Refused("this structure is finished or locked; reopen it first")
-            found = change(seen, working, walls)
-            if not commit or not found.voxels:
-                return {**preview_of(found, label), "sha256": working.sha256}
-            return {**preview_of(found, label), **self._editor.commit(seen, working, found, tool).document()}
+            found = change(working, walls)
+            shown = preview_of(found, asked.label)
+            if not asked.commit or not found.voxels:
+                return {**shown, "sha256": working.sha256}
+            return {**shown, **self._editor.commit(seen, working, found, tool).document()}
 
 
 def before_drawing(working: Working, axis: int, slices: Collection[int]) -> Array:

@@ -33,8 +33,8 @@ from .working import Kept, Working, open_journal, whole_mask
 
 NEXT = ".next-"
 """How a mask is called between being written and being named by the log."""
-SERVED = ("propagate", "click")
-"""Tools whose changes the server worked out."""
+SERVED = ("propagate", "click", "fill", "smooth", "adopted")
+"""Tools whose changes the server worked out: none of them is a drawing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,50 +17,58 @@ from .images import Image
 from .reviewed import Reviewed, no_mask, plain
 from .viewing import Seen
 from .windows import colour_of
-from .worklist import Query, listed
+from .worklist import Query, listed, neighbours
+
+EVERY = Query()
+"""The list of all scans, doubtful ones first."""
 
 
-def worklist(store: Reviewed, query: Query, reader: str) -> dict[str, Any]:
+def worklist(store: Reviewed, query: Query, reader: str, case: str = "") -> dict[str, Any]:
     """What the page shows of the list; see `voxgraft.review.state.worklist`.
 
     Args:
         store: The review.
         query: What is asked of the list.
         reader: Who looks.
+        case: A scan whose place in the list is asked for.
     """
     with store.mutex:
-        scans = {one.row.case: one for one in store.all_seen(reader)}
-        answer = listed(scans, store.ordered(), query, store.identities.known)
+        answer = listed(_all(store, reader), store.ordered(), query, store.identities.known, case)
     store.identities.want(store.rows[entry["case"]] for entry in answer["scans"])
     return {**answer, "running": store.ledger.running(), "reading": store.identities.busy}
 
 
-def scan(store: Reviewed, case: str, reader: str) -> dict[str, Any]:
+def _all(store: Reviewed, reader: str) -> dict[str, Seen]:
+    return {one.row.case: one for one in store.all_seen(reader)}
+
+
+def scan(store: Reviewed, case: str, reader: str, query: Query = EVERY, was: str = "") -> dict[str, Any]:
     """What the page shows of one scan.
 
     Args:
         store: The review.
         case: The scan.
         reader: Who looks.
+        query: The list that the reader came from.
+        was: The scan's review state when the reader opened it; empty for that of now.
 
     Raises:
         NotThere: There is no such scan.
+        Refused: There is no such order.
     """
     seen = store.seen(case, reader)
     row = seen.row
     image, problem = _image_or_reason(store, row)
     grid, cannot = _grid_or_reason(store, seen, image)
-    rows = store.rows
-    order = [one for one in store.ordered().cases if one in rows and rows[one].state in ("done", "failed")]
-    place = order.index(case) if case in order else -1
+    with store.mutex:
+        around = neighbours(_all(store, reader), store.ordered(), query, store.identities.known, case, was)
     identity = store.identities.of(row)
     return {
         "case": case,
         "state": row.state,
         "review_state": seen.review_state,
         "error": row.error or None,
-        "next": order[place + 1] if 0 <= place < len(order) - 1 else None,
-        "previous": order[place - 1] if place > 0 else None,
+        **around,
         **grid,
         "modality": image.modality if image else identity.modality,
         "channels": list(image.channels) if image else [],
@@ -104,6 +112,7 @@ def _grid_or_reason(store: Reviewed, seen: Seen, image: Image | None) -> tuple[d
     if seen.model_mask:
         try:
             shape, affine = store.grid(seen)
+            store.mask_file(seen.row.case, "mine" if seen.mine else "model", seen.reader)
         except DataError as error:
             problem = plain(error)
     spacing = [round(step, 6) for step in spacing_of(affine)] if shape else []

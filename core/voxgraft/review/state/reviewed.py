@@ -184,7 +184,7 @@ class Reviewed:
             which: `model`, `mine`, or the name of a reader.
 
         Raises:
-            NotThere: There is no such mask, or it may not be seen.
+            NotThere: There is no such mask, its file is gone, or it may not be seen.
         """
         seen = self.seen(case, reader)
         if which == "model":
@@ -195,7 +195,10 @@ class Reviewed:
         saved = seen.mine if which == "mine" else seen.masks.get(which)
         if saved is None:
             raise NotThere("there is no such mask of this scan")
-        return self.folder.mask(case, saved.reader), saved.sha256
+        path = self.folder.mask(case, saved.reader)
+        if not path.is_file():
+            raise NotThere(f"{path.name} is no longer in the review's folder of this scan; restore it from a copy")
+        return path, saved.sha256
 
     def enter(self, name: str) -> str:
         """The name of a reader who begins to work.

@@ -56,15 +56,15 @@ def items_of(row: Row, out: Path, catalogue: Catalogue) -> list[Item]:
     for part in row.input.split(" + "):
         path = path_of(part, out)
         if not path.exists():
-            raise Gone("the scan is no longer where it was segmented from; only its preview can be shown")
+            raise Gone("the scan is no longer where it was segmented from")
         try:
             found += [item for item in scan(path, catalogue) if item.kind == "image"]
         except VoxGraftError:
-            raise Gone("the scan can no longer be read; only its preview can be shown") from None
+            raise Gone("the scan can no longer be read") from None
     if series:
         found = [item for uid in series for item in found if item.series == uid]
     if not found:
-        raise Gone("the series that was segmented is no longer there; only its preview can be shown")
+        raise Gone("the series that was segmented is no longer there")
     return found
 
 
@@ -81,7 +81,7 @@ def check_same(row: Row, items: list[Item], out: Path) -> None:
     """
     entry = Entry(tuple(items), path_of(row.input.split(" + ")[0], out), row.input, row.series)
     if row.input_hash and hash_of(entry) != row.input_hash:
-        raise Gone("the scan has changed since it was segmented; only its preview can be shown")
+        raise Gone("the scan has changed since it was segmented")
 
 
 def path_of(text: str, out: Path) -> Path:

@@ -78,7 +78,7 @@ class ReviewStore(Reviewed):
             seconds: How long the scan was open.
 
         Raises:
-            NotThere: There is no such scan or structure.
+            NotThere: There is no such scan or structure, or the file of the accepted mask is gone.
             Refused: It is not a verdict or reason, or nobody says who decides.
             Conflict: The mask that was seen is no longer the one that is worked on.
         """
@@ -90,6 +90,8 @@ class ReviewStore(Reviewed):
             seen = self.seen(case, reader)
             self._check_decision(seen, structure, verdict, reason, note)
             saw = self._saw(seen, mask)
+            if saw and verdict in (ACCEPTED, CORRECTED):
+                self.mask_file(case, "mine", reader)  # what nobody can look at is not accepted
             row, facts = seen.row, self.models.of(seen.row)
             decision = Decision(
                 case=case,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,8 @@ from .viewing import Seen
 
 MOST = 2000
 """Scans of one answer."""
+REVIEW_STATES = ("open", "started", "reviewed")
+"""Of scans that can be reviewed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def ordered(version: int, rows: Iterable[Row]) -> Ordered:
 
 
 def listed(
-    scans: Mapping[str, Seen], order: Ordered, query: Query, identity: Callable[[str], Identity]
+    scans: Mapping[str, Seen], order: Ordered, query: Query, identity: Callable[[str], Identity], case: str = ""
 ) -> dict[str, Any]:
     """The answer to a query.
 
@@ -79,21 +81,74 @@ def listed(
         order: Of the same rows.
         query: What the reader wants.
         identity: What is known of a scan's header, without waiting for it.
+        case: A scan that is looked for: `place` says where it stands, or would stand if it still fitted.
 
     Raises:
         Refused: There is no such order.
     """
-    wanted = [scans[case] for case in order.cases if case in scans]
-    wanted = [one for one in wanted if (one.row.state == "left-out") == (query.state == "left-out")]
-    states = {one.row.case: one.review_state for one in wanted}
-    fitting = [one for one in wanted if _fits(one, states[one.row.case], query, identity)]
-    fitting = _sorted(fitting, states, query, identity)
+    states = {name: one.review_state for name, one in scans.items()}
+    around = _fitting(scans, states, order, query, identity, case)
+    place = next((number for number, one in enumerate(around) if one.row.case == case), None)
+    fitting = [one for one in around if one.row.case != case or _fits(one, states[case], query, identity)]
     page = fitting[query.offset : query.offset + min(query.limit, MOST)]
     return {
         "total": len(fitting),
+        "place": place,
         "counts": _counts(list(scans.values()), states, order),
         "scans": [entry_of(one, states[one.row.case], identity(one.row.case)) for one in page],
     }
+
+
+def neighbours(
+    scans: Mapping[str, Seen],
+    order: Ordered,
+    query: Query,
+    identity: Callable[[str], Identity],
+    case: str,
+    was: str = "",
+) -> dict[str, Any]:
+    """The scans around one in the list that a query gives: those that can be opened, and where it stands among all.
+
+    Args:
+        scans: Every scan of the batch, as the reader may see it.
+        order: Of the same rows.
+        query: What the reader wants.
+        identity: What is known of a scan's header, without waiting for it.
+        case: The scan, which keeps its place where a decision took it out of the list.
+        was: Its review state when it was opened, by which it keeps its place; empty for that of now.
+
+    Raises:
+        Refused: There is no such order.
+    """
+    states = {name: one.review_state for name, one in scans.items()}
+    around = _fitting(scans, states | {case: was or states.get(case, "")}, order, query, identity, case)
+    place = next((number for number, one in enumerate(around) if one.row.case == case), len(around))
+    behind, before = around[place + 1 :], around[:place]
+
+    def first(ones: Iterable[Seen], of: Collection[str]) -> str | None:
+        return next((one.row.case for one in ones if states[one.row.case] in of), None)
+
+    return {
+        "next": first(behind, REVIEW_STATES),
+        "previous": first(reversed(before), REVIEW_STATES),
+        "next_open": first([*behind, *before], ("open", "started")),
+        "place": place + 1,
+        "total": len(around),
+    }
+
+
+def _fitting(
+    scans: Mapping[str, Seen],
+    states: Mapping[str, str],
+    order: Ordered,
+    query: Query,
+    identity: Callable[[str], Identity],
+    case: str,
+) -> list[Seen]:
+    """What a query gives, in its order, and one scan whether it fits or not."""
+    known = [scans[name] for name in order.cases if name in scans]
+    wanted = [one for one in known if one.row.case == case or _fits(one, states[one.row.case], query, identity)]
+    return _sorted(wanted, states, query, identity)
 
 
 def entry_of(one: Seen, review_state: str, identity: Identity) -> dict[str, Any]:
@@ -140,6 +195,8 @@ def decided(decision: Decision) -> dict[str, Any]:
 
 def _fits(one: Seen, review_state: str, query: Query, identity: Callable[[str], Identity]) -> bool:
     row = one.row
+    if (row.state == "left-out") != (query.state == "left-out"):
+        return False
     if query.state and query.state not in (row.state, review_state, "assigned" if one.role else ""):
         return False
     if query.flag and all(flag.get("code") != query.flag for flag in row.flags):
@@ -183,7 +240,7 @@ def _counts(scans: Sequence[Seen], states: Mapping[str, str], order: Ordered) ->
     reviewed = Counter(states.values())
     return {
         **Counter(one.row.state for one in scans),
-        **{name: reviewed[name] for name in ("open", "started", "reviewed")},
+        **{name: reviewed[name] for name in REVIEW_STATES},
         "assigned": sum(bool(one.role) for one in scans),
         "flags": order.flags,
         "structures": order.found,

@@ -13,6 +13,7 @@ import { Saving } from "./saving.js";
 import { askReason, drawStructures, verdictTag, verdicts } from "./structures.js";
 import { Timer, clock } from "./timer.js";
 import { drawTools } from "./tools.js";
+import { filtered, keep, kept, words } from "./way.js";
 
 export class App {
   constructor(name) {
@@ -21,6 +22,7 @@ export class App {
     this.plane = 0;
     this.pen = { size: 5, over: false };
     this.keepsIsland = false;
+    this.rulers = [];
     this.masksShown = true;
     this.structures = [];
     this.notes = [];
@@ -35,10 +37,15 @@ export class App {
 
   // Loading
 
+  /** What the server says of the scan, and of its place in the worklist as this tab has filtered and ordered it. */
+  read() { return get(`${this.url("")}?${words({ ...kept().query, was: this.was })}`); }
+
   async open() {
     this.session = await openSession();
     if (!this.session.reader) return location.replace("/");
-    this.scan = await get(this.url(""));
+    this.scan = await this.read();
+    this.was = this.scan.review_state;
+    keep({ near: this.case });
     document.title = `${this.case} · VoxGraft review`;
     this.timer = new Timer((seconds, running) => {
       find("#clock").textContent = `${running ? "" : "paused "}${clock(seconds)}`;
@@ -75,7 +82,7 @@ export class App {
   }
 
   async refreshScan() {
-    this.scan = await get(this.url(""));
+    this.scan = await this.read();
     if (!this.picture) this.base = this.scan.mask.sha256;
     this.takeScan();
     this.markEdited();
@@ -91,9 +98,10 @@ export class App {
     find("#case").textContent = this.case;
     const times = (numbers) => numbers.slice(0, scan.flat ? 2 : 3).join(" × ");
     const step = scan.sized ? ` of ${times(scan.spacing_mm.map((mm) => Number(mm.toFixed(2))))} mm` : "";
-    const size = `${times(scan.shape)} ${scan.flat ? "pixels" : "voxels"}${step}`;
+    const size = scan.shape.length && `${times(scan.shape)} ${scan.flat ? "pixels" : "voxels"}${step}`;
     find("#about").textContent = [scan.accession && `Acc. ${scan.accession}`, scan.study_date, scan.description, scan.modality?.toUpperCase(),
       size].filter(Boolean).join(" · ");
+    fill(find("#place"), `${scan.place} of ${scan.total}`, filtered(kept().query) ? " filtered" : "");
     find("#previous").disabled = !scan.previous;
     find("#next").disabled = !scan.next;
     fill(find("#flags"), warnings(this).map((text) => h("p", { class: "flag look" }, "▲ ", text)));
@@ -204,6 +212,12 @@ export class App {
     this.pointer = pane && picture === this.picture ? { plane: pane.plane, cell } : null;
     if (pane && this.mask) this.readout(place);
     if (this.drawing()) this.redrawOverlay();
+  }
+
+  setRulers(rulers) {
+    this.rulers = rulers;
+    this.redrawOverlay();
+    drawTools(this);
   }
 
   // Structures
@@ -342,7 +356,7 @@ export class App {
 
   /** Read scan and mask again; strokes that are not saved are dropped. */
   async reload() {
-    this.scan = await get(this.url(""));
+    this.scan = await this.read();
     this.takeScan();
     await loadMask(this);
     await this.drafts.write(this.base, this.strokes).catch(() => null);
@@ -369,28 +383,28 @@ export class App {
   }
 
   async leave(url) {
-    if (!url) return toast("There are no more scans.", "look");
     if (this.strokes?.unsaved) {
       const answer = await ask("Not saved yet", "What you drew on this scan is not saved.",
         [["save", "Save and continue", "primary"], ["keep", "Continue, keep it as a draft"], [null, "Stay"]]);
       if (!answer || (answer === "save" && !(await this.saving.save()))) return;
       await this.saving.keepDraft(true);
     }
-    this.leaving = true;
-    location.href = url;
-  }
-
-  /** The first scan of the worklist, doubtful ones first, that this reader has not finished. */
-  async toOpenScan() {
     await this.attempt(async () => {
-      const lists = await Promise.all(["open", "started"].map((state) => get(`/api/worklist?state=${state}&limit=2`)));
-      const other = lists.flatMap((list) => list.scans).find((scan) => scan.case !== this.case);
-      if (other) await this.toScan(other.case);
-      else toast("There is no other scan that is not reviewed.", "look");
+      await get("/healthz"); // where nobody answers, the page stays with what waits in it
+      this.leaving = true;
+      location.href = url;
     });
   }
 
-  toScan(name) { return this.leave(name ? `/scan/${encodeURIComponent(name)}` : null); }
+  /** Go to a scan of the worklist as it is filtered: `next`, `previous`, or `next_open`, the next not reviewed. */
+  toScan(which) {
+    return this.attempt(async () => {
+      const name = (await this.read())[which];
+      if (name) return this.leave(`/scan/${encodeURIComponent(name)}`);
+      const what = { next: "scan after this", previous: "scan before this", next_open: "other scan that is not reviewed" }[which];
+      return toast(`There is no ${what} in the worklist${filtered(kept().query) ? " as it is filtered" : ""}.`, "look");
+    });
+  }
 }
 
 /** What a reader should know of a scan before he or she decides. */

@@ -1,4 +1,4 @@
-// Corrections that the server computes: slices that become a volume, and clicks. Previewed first, then applied.
+// Corrections that the server computes: slices that become a volume, clicks, holes, borders. Previewed, then applied.
 import { Refused, Unreachable, send } from "./api.js";
 import { h, plural, sentence, toast } from "./dom.js";
 import { PLANES } from "./niivue_adapter.js";
@@ -6,6 +6,8 @@ import { decodePreview } from "./preview.js";
 import { drawTools } from "./tools.js";
 
 const AXIS_OF_PLANE = [2, 1, 0];
+const FILLED = ["in 3D", "slice by slice", "this slice"];
+const SMOOTHED = ["median", "gaussian"];
 
 export class Corrections {
   constructor(app) {
@@ -15,6 +17,9 @@ export class Corrections {
     this.erasing = false;
     this.reach = 30;
     this.radius = 20;
+    this.filled = FILLED[0];
+    this.kind = SMOOTHED[0];
+    this.smoothing = 3;
     this.working = null;
     this.savedSlices = [];
     this.slicesOf = new Map(); // by the hash of a saved mask: undo and redo come back to it
@@ -32,9 +37,9 @@ export class Corrections {
 
   busy() { return this.app.preview !== null || this.points.length > 0; }
 
-  changedStructure() {
-    if (this.busy()) this.cancel();
-  }
+  changedStructure() { this.leave(); }
+
+  unit() { return this.app.scan.sized ? "mm" : "pixels"; }
 
   /** Strokes were saved: the slices they redrew still wait for what lies between them. */
   saved(strokes) {
@@ -81,19 +86,35 @@ export class Corrections {
     const axis = AXIS_OF_PLANE[app.plane];
     const slices = this.redrawn();
     if (!slices.length) return toast(`Redraw ${app.chosen.name} on at least one slice first.`, "look");
-    this.request = {
-      path: "propagate",
-      body: { label: app.chosen.value, axis: this.inFile(axis, 0)[0], reach_mm: this.reach, locked: this.walls(),
-        slices: slices.map((position) => this.inFile(axis, position)[1]).sort((a, b) => a - b) },
-    };
-    if (!(await app.saving.save())) return;
-    return this.ask();
+    return this.preview("propagate", { axis: this.inFile(axis, 0)[0], reach_mm: this.reach,
+      slices: slices.map((position) => this.inFile(axis, position)[1]).sort((a, b) => a - b) });
+  }
+
+  // Holes and borders
+
+  previewFill() {
+    const axis = AXIS_OF_PLANE[this.app.plane];
+    const [fileAxis, index] = this.inFile(axis, this.app.picture.cursor[axis]);
+    const where = { "in 3D": {}, "slice by slice": { axis: fileAxis }, "this slice": { axis: fileAxis, slice: index } };
+    return this.preview("fill", { ...where[this.filled], over: this.app.pen.over });
+  }
+
+  previewSmooth() { return this.preview("smooth", { kind: this.kind, radius_mm: this.smoothing, over: this.app.pen.over }); }
+
+  setSmoothing(step) {
+    this.smoothing = Math.min(15, Math.max(0.5, this.smoothing + step / 2));
+    this.askAgain({ radius_mm: this.smoothing });
+    drawTools(this.app);
   }
 
   // Clicks
 
   toggleAdding() {
-    if (this.app.tool === "slices") this.erasing = !this.erasing;
+    const { tool } = this.app;
+    const other = (all, one) => all[(all.indexOf(one) + 1) % all.length];
+    if (tool === "slices") this.erasing = !this.erasing;
+    else if (tool === "fill") this.choose({ filled: other(FILLED, this.filled) });
+    else if (tool === "smooth") this.choose({ kind: other(SMOOTHED, this.kind) });
     else this.adding = !this.adding;
     drawTools(this.app);
   }
@@ -102,20 +123,38 @@ export class Corrections {
     const { app } = this;
     if (!app.chosen) return;
     if (app.chosen.locked) return void app.rules();
-    if (!(await app.saving.save())) return;
     this.points.push({ place, add: this.adding });
     app.setCursor(place);
-    this.request = {
-      path: "click",
-      body: { label: app.chosen.value, radius_mm: this.radius, locked: this.walls(),
-        points: this.points.map((point) => ({ index: app.grid.fileVoxel(point.place), add: point.add })) },
-    };
+    return this.preview("click", { radius_mm: this.radius,
+      points: this.points.map((point) => ({ index: app.grid.fileVoxel(point.place), add: point.add })) });
+  }
+
+  // All of them
+
+  walls() { return this.app.structures.filter((one) => one.locked).map((one) => one.value); }
+
+  /** Save what is drawn, and ask for a preview of a correction of the chosen structure. */
+  async preview(path, body) {
+    const { app } = this;
+    if (!app.chosen) return;
+    if (app.chosen.locked) return void app.rules();
+    this.request = { path, body: { label: app.chosen.value, locked: this.walls(), ...body } };
+    if (!(await app.saving.save())) return this.cancel();
     return this.ask();
   }
 
-  // Both
+  /** What the reader chooses otherwise while a preview is shown is previewed anew. */
+  askAgain(changes) {
+    if (!this.busy()) return undefined;
+    Object.assign(this.request.body, changes);
+    return this.ask();
+  }
 
-  walls() { return this.app.structures.filter((one) => one.locked).map((one) => one.value); }
+  choose(changes) {
+    Object.assign(this, changes);
+    if (this.app.preview) PREVIEWS[this.app.tool](this);
+    else drawTools(this.app);
+  }
 
   /** Ask for a preview of what is wanted now; an answer that comes after another question is dropped. */
   async ask() {
@@ -144,10 +183,10 @@ export class Corrections {
     }
   }
 
-  /** Apply what the preview shows; the server saves it. */
+  /** Apply what the preview shows; the server saves it. Where there is none yet, show it. */
   async apply() {
     const { app } = this;
-    if (!app.preview) return;
+    if (!app.preview) return PREVIEWS[app.tool]?.(this);
     await app.attempt(async () => {
       const answer = await send("POST", app.url(this.request.path), { ...this.request.body, mask: app.base, commit: true });
       const { preview } = app;
@@ -178,13 +217,18 @@ export class Corrections {
   /** What stands beside the help of the tool. */
   controls() {
     const { app } = this;
-    if (!["slices", "click"].includes(app.tool) || !app.chosen) return null;
-    const parts = app.tool === "slices" ? this.sliceControls() : this.clickControls();
+    const own = { slices: () => this.sliceControls(), click: () => this.clickControls(), fill: () => this.fillControls(),
+      smooth: () => this.smoothControls() }[app.tool];
+    if (!own || !app.chosen) return null;
+    const parts = own();
     if (app.preview) {
       parts.push(h("b", {}, `Preview: ${plural(app.preview.changed, "voxel")} change`), h("button", {
         type: "button", class: "primary", "data-act": "apply", onclick: () => this.apply(),
       }, "Apply ", h("kbd", {}, "Enter")), h("button", { type: "button", "data-act": "drop", onclick: () => this.cancel() },
         "Drop ", h("kbd", {}, "Esc")));
+    } else if (PREVIEWS[app.tool]) {
+      parts.push(h("button", { type: "button", "data-act": "preview", disabled: app.tool === "slices" && !this.redrawn().length,
+        onclick: () => PREVIEWS[app.tool](this) }, "Preview ", h("kbd", {}, "Enter")));
     }
     if (this.working) parts.push(h("span", { class: "soft" }, "working …"));
     return h("span", { class: "group corrections" }, parts);
@@ -196,25 +240,42 @@ export class Corrections {
       h("option", { value: "draw", selected: !this.erasing }, "draw"), h("option", { value: "erase", selected: this.erasing }, "erase"));
     return [pen, h("span", {}, slices.length
       ? `Redrawn (${PLANES[this.app.plane].toLowerCase()}): ${slices.map((at) => at + 1).join(", ")}` : "No slice redrawn yet"),
-    slider("Reach", 5, 150, 5, this.reach, (value) => { this.reach = value; if (this.app.preview) this.ask(this.request.body.reach_mm = value); }),
-    h("button", { type: "button", "data-act": "preview", disabled: !slices.length, onclick: () => this.previewSlices() }, "Preview")];
+    this.slider("Reach", 5, 150, 5, this.reach, (value) => { this.reach = value; this.askAgain({ reach_mm: value }); })];
   }
 
   clickControls() {
     const toggle = h("button", { type: "button", "data-act": "adding", onclick: () => this.toggleAdding() },
       this.adding ? "+ adding" : "− removing", " ", h("kbd", {}, "r"));
-    return [toggle, slider("Within", 5, 60, 5, this.radius, (value) => {
-      this.radius = value;
-      if (this.points.length) { this.request.body.radius_mm = value; this.ask(); }
-    })];
+    return [toggle, this.slider("Within", 5, 60, 5, this.radius, (value) => { this.radius = value; this.askAgain({ radius_mm: value }); })];
+  }
+
+  fillControls() {
+    const shown = (one) => (one === "in 3D" ? one : `${one} (${PLANES[this.app.plane].toLowerCase()})`);
+    return [choice("Where", FILLED, this.filled, (filled) => this.choose({ filled }), shown)];
+  }
+
+  smoothControls() {
+    return [choice("How", SMOOTHED, this.kind, (kind) => this.choose({ kind }), (one) => (one === "gaussian" ? "Gaussian" : one)),
+      this.slider("Radius", 0.5, 15, 0.5, this.smoothing, (value) => { this.smoothing = value; this.askAgain({ radius_mm: value }); })];
+  }
+
+  slider(label, min, max, step, value, change) {
+    const output = h("output", {}, `${value} ${this.unit()}`);
+    return h("label", {}, `${label} `, h("input", {
+      type: "range", min, max, step, value, "aria-label": `${label} in ${this.app.scan.sized ? "millimetres" : "pixels"}`,
+      oninput: (event) => { output.textContent = `${event.target.value} ${this.unit()}`; },
+      onchange: (event) => change(Number(event.target.value)),
+    }), output);
   }
 }
 
-function slider(label, min, max, step, value, change) {
-  const output = h("output", {}, `${value} mm`);
-  return h("label", {}, `${label} `, h("input", {
-    type: "range", min, max, step, value, "aria-label": `${label} in millimetres`,
-    oninput: (event) => { output.textContent = `${event.target.value} mm`; },
-    onchange: (event) => change(Number(event.target.value)),
-  }), output);
+/** What is asked for by a button: clicks ask by themselves. */
+const PREVIEWS = {
+  slices: (corrections) => corrections.previewSlices(), fill: (corrections) => corrections.previewFill(),
+  smooth: (corrections) => corrections.previewSmooth(),
+};
+
+function choice(label, all, chosen, change, shown) {
+  return h("label", {}, `${label} `, h("select", { onchange: (event) => change(event.target.value) },
+    all.map((one) => h("option", { value: one, selected: one === chosen }, shown(one)))));
 }

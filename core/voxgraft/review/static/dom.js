@@ -15,9 +15,15 @@ export function h(tag, attributes = {}, ...children) {
 
 export const find = (selector) => document.querySelector(selector);
 
+/** Put other children into an element; what had the focus among them has it again, for those who use the keyboard. */
 export function fill(element, ...children) {
+  const held = element.contains(document.activeElement) && document.activeElement !== element && called(document.activeElement);
   element.replaceChildren(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  if (held) [...element.querySelectorAll("button, input, select")].find((one) => called(one) === held)?.focus({ preventScroll: true });
 }
+
+const called = (one) => [one.tagName, one.id, ...Object.values(one.dataset), one.getAttribute("aria-label"), one.title,
+  one.closest("label")?.textContent].join("|");
 
 /** The volume of a structure, its area in a 2D image, or its pixels where nobody knows how large they are. */
 export function size({ ml, mm2, pixels }) {
@@ -69,7 +75,7 @@ export function ask(title, body, buttons) {
         h("button", { class: kind || "", type: "button", "data-value": String(value), onclick: () => done(value) }, label))));
     const done = (value) => { dialog.close(); dialog.remove(); resolve(value); };
     dialog.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" || !event.target.matches("input, select")) return;
+      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey || event.target.matches("input, select"))) return;
       event.preventDefault();
       dialog.querySelector("button.primary")?.click();
     });

@@ -31,6 +31,7 @@ export function listenToMouse(over, picture, app) {
     const place = placeOf(pane, cellOf(pane, x, y));
     if (event.button === 2) held = { kind: "window", x, y, window: picture.window };
     else if (event.button === 1 || event.shiftKey) held = { kind: "pan", x, y, pane };
+    else if (app.tool === "ruler") held = startRuler(pane, x, y);
     else if (app.tool === "island" && picture === app.picture) app.takeIsland(place);
     else if (app.tool === "click" && picture === app.picture) app.corrections.addPoint(place);
     else if (app.drawing() && picture === app.picture) held = startStroke(pane, x, y);
@@ -39,6 +40,13 @@ export function listenToMouse(over, picture, app) {
       app.setCursor(place);
     }
   });
+
+  function startRuler(pane, x, y) {
+    const cell = pane.toCell(x, y);
+    const ruler = { axis: pane.axis, at: pane.at, from: cell, to: cell };
+    app.setRulers([...app.rulers, ruler]);
+    return { kind: "ruler", ruler, plane: pane.plane };
+  }
 
   function startStroke(pane, x, y) {
     const rules = app.rules();
@@ -56,11 +64,17 @@ export function listenToMouse(over, picture, app) {
     if (held.kind === "window") return window(x, y);
     if (held.kind === "pan") return pan(x, y);
     if (!pane) return;
+    if (held.kind === "ruler") return pane.plane === held.plane ? stretch(pane, x, y) : undefined;
     if (held.kind === "cursor") return app.setCursor(placeOf(pane, cellOf(pane, x, y)));
     const known = held.drawing.changes.size;
     for (const part of event.getCoalescedEvents?.() ?? [event]) follow(part);
     app.show([...held.drawing.changes.keys()].slice(known));
   });
+
+  function stretch(pane, x, y) {
+    held.ruler.to = pane.toCell(x, y);
+    app.setRulers(app.rulers);
+  }
 
   /** One movement of a stroke; browsers hand over several at once while they draw. */
   function follow(event) {
@@ -87,8 +101,9 @@ export function listenToMouse(over, picture, app) {
   }
 
   const release = () => {
-    const { kind, drawing } = held ?? {};
+    const { kind, drawing, ruler } = held ?? {};
     held = null;
+    if (ruler?.from === ruler?.to) app.setRulers(app.rulers.filter((one) => one !== ruler)); // a click measures nothing
     if (kind !== "stroke") return;
     if (app.tool === "filled") drawing.fill();
     app.show(drawing.changes.keys());

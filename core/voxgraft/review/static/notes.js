@@ -8,7 +8,7 @@ export function drawNotes(app) {
     class: note === app.chosenNote ? "note chosen" : "note", onclick: () => jump(app, note),
   },
   h("b", {}, note.place_mm ? `${number + 1}` : "·"),
-  h("div", {}, h("div", {}, note.text),
+  h("div", {}, h("button", { type: "button", class: "text", title: "Go to its place" }, note.text),
     h("div", { class: "small soft" }, [note.reader, note.structure, note.when.slice(0, 16).replace("T", " ")].filter(Boolean).join(" · "))),
   note.reader === app.session.reader
     ? h("button", { type: "button", class: "icon", title: "Remove note", "aria-label": "Remove note",
@@ -19,14 +19,14 @@ export function drawNotes(app) {
 
 function jump(app, note) {
   app.chosenNote = note;
-  if (note.place_mm) app.setCursor(app.fromMillimetres(note.place_mm));
+  if (note.place_mm && app.picture) app.setCursor(app.fromMillimetres(note.place_mm));
   drawNotes(app);
 }
 
 export async function addNote(app) {
-  const place = app.picture.cursor;
+  const place = app.picture?.cursor;
   const text = h("textarea", { rows: 3, maxlength: 2000, "aria-label": "Text" });
-  const pinned = h("input", { type: "checkbox", checked: true });
+  const pinned = h("input", { type: "checkbox", checked: Boolean(place), disabled: !place });
   const answer = ask("Note", [text, h("label", {}, pinned, " pinned to the cursor")],
     [[true, "Add note", "primary"], [null, "Cancel"]]);
   text.focus();

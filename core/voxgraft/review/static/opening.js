@@ -20,7 +20,7 @@ export async function openPicture(app) {
 export function showPreviewOnly(app) {
   const { image_error: error, preview } = app.scan;
   app.base = app.scan.mask.sha256;
-  fill(find("#loading"), h("p", {}, sentence(error)), preview ? h("img", { src: preview, alt: "preview" }) : null);
+  fill(find("#loading"), h("p", {}, sentence(error), preview ? " Only its preview can be shown." : ""), preview ? h("img", { src: preview, alt: "preview" }) : null);
   find("#loading").classList.add("instead");
 }
 

@@ -2,6 +2,7 @@
 import { drawEdges, drawHatch, edges, sliceReader } from "./contours.js";
 import { PLANES } from "./niivue_adapter.js";
 import { brush, planeAxes } from "./pen.js";
+import { drawRulers } from "./rulers.js";
 
 /** Draw over one picture. `second` is the mask whose contours are dashed here, or null. */
 export function drawOverlay(canvas, picture, app, second) {
@@ -21,6 +22,7 @@ export function drawOverlay(canvas, picture, app, second) {
     drawCross(context, pane, picture.cursor);
     drawPins(context, pane, app);
     drawBrush(context, pane, app);
+    drawRulers(context, pane, app);
     if (!app.scan.flat) drawName(context, pane, app);
     context.restore();
   }

@@ -21,7 +21,7 @@ const BUTTONS = [
 export function drawStructures(app) {
   fill(find("#structures"),
     app.structures.map((structure, number) => row(app, structure, number)),
-    app.structures.length ? null : h("p", { class: "soft" }, "The mask names no structure."));
+    app.structures.length ? null : h("p", { class: "soft" }, app.scan.mask_error ? "There is no mask." : "The mask names no structure."));
 }
 
 function row(app, structure, number) {
@@ -32,7 +32,7 @@ function row(app, structure, number) {
   }, state ? on : off);
   const head = h("div", { class: "head" },
     h("i", { class: structure.visible ? "swatch" : "swatch off", style: { background: `rgb(${structure.rgb})` } }),
-    h("span", { class: "name" }, structure.name),
+    h("button", { type: "button", class: "name", "aria-pressed": String(chosen), "data-structure": structure.name }, structure.name),
     toggle(structure.visible ? `Hide ${structure.name}` : `Show ${structure.name}`, "shown", "hidden",
       () => app.toggleShown(structure), structure.visible),
     toggle(structure.locked ? `Unlock ${structure.name}` : `Lock ${structure.name}`, "locked", "lock",
@@ -54,7 +54,7 @@ export function verdicts(app, structure) {
   const decide = (verdict) => (event) => { event.stopPropagation(); app.decide(structure, verdict); };
   const now = structure ? structure.verdict : app.wholeVerdict?.verdict;
   return h("div", { class: "verdicts" },
-    BUTTONS.filter(([verdict]) => structure || verdict !== "corrected").map(([verdict, label, key]) => h("button", {
+    BUTTONS.filter(([verdict]) => structure || (verdict !== "corrected" && (verdict !== "accepted" || app.scan.state !== "failed"))).map(([verdict, label, key]) => h("button", {
       type: "button", "data-verdict": verdict, "aria-pressed": String(now === verdict), onclick: decide(verdict),
       title: structure ? `${VERDICTS[verdict][1]} (${key})` : VERDICTS[verdict][1],
     }, label)),

@@ -1,6 +1,7 @@
-// The tools above the picture: look, pens, eraser, slices and clicks, with what each needs.
+// The tools above the picture, with what each needs.
 import { fill, find, h } from "./dom.js";
 import { PLANES } from "./niivue_adapter.js";
+import { length } from "./rulers.js";
 
 const TOOLS = [
   ["look", "Look", "v", "Click or drag to move the cursor; wheel: slices; right button: window; Shift and drag: move."],
@@ -10,32 +11,41 @@ const TOOLS = [
   ["slices", "Slices", "s", "Redraw the structure on a few slices of one plane; the slices between follow."],
   ["click", "Click", "g", "Click where the structure is missing or too large; only the surroundings change."],
   ["island", "Island", "y", "Click on a separate piece of the structure to remove it, or to keep nothing but it."],
+  ["fill", "Fill holes", "⇧F", "Fill what the structure encloses."],
+  ["smooth", "Smooth", "⇧S", "Smooth the structure's border in all slices at once; what is smaller than the radius goes."],
+  ["ruler", "Ruler", "⇧R", "Drag from point to point to measure in the plane."],
 ];
+const PROJECTIONS = ["CR", "DX", "IO", "MG", "PX", "RF", "RG", "XA"]; // DICOM's modalities of projection images
 
 export function drawTools(app) {
   const buttons = TOOLS.map(([tool, label, key, help]) => h("button", {
-    type: "button", "data-tool": tool, "aria-pressed": String(app.tool === tool), title: `${help} (${key})`,
+    type: "button", "data-tool": tool, "aria-pressed": String(app.tool === tool), disabled: !app.picture, title: `${help} (${key})`,
     onclick: () => setTool(app, tool),
   }, label, " ", h("kbd", {}, key)));
   const act = (name, label, key, disabled) => h("button", {
     type: "button", "data-act": name, title: key, disabled, onclick: () => toolActions(app)[name](),
   }, label);
   const unsaved = app.strokes?.unsaved;
-  fill(find("#tools"), h("span", { class: "group" }, buttons), size(app), h("span", { class: "group" },
+  fill(find("#tools"), h("span", { class: "group" }, buttons), h("span", { class: "group" },
     act("undo", "Undo", "Ctrl+Z", !(unsaved || app.scan.can_undo)),
     act("redo", "Redo", "Ctrl+Y", !(app.strokes?.undone.length || (!unsaved && app.scan.can_redo))),
     act("save", "Save", "Ctrl+S", !unsaved)));
   drawHelp(app);
 }
 
-function size(app) {
-  const disabled = !app.drawing(); // shown all the same: the picture must not jump when a tool is chosen
-  const over = h("input", { type: "checkbox", checked: app.pen.over, disabled,
-    onchange: () => { app.pen.over = !app.pen.over; drawTools(app); } });
-  return h("span", { class: "group" }, h("label", {}, "Size ", h("input", {
-    type: "range", min: 1, max: 41, step: 2, value: app.pen.size, disabled, "aria-label": "Size of the pen in voxels",
+function penControls(app) {
+  const over = h("input", { type: "checkbox", checked: app.pen.over, onchange: () => toggleOver(app) });
+  return [app.drawing() ? h("label", {}, "Size ", h("input", {
+    type: "range", min: 1, max: 41, step: 2, value: app.pen.size, "aria-label": "Size of the pen in voxels",
     oninput: (event) => { setSize(app, Number(event.target.value)); },
-  }), h("output", { id: "size" }, app.pen.size)), h("label", { title: "b" }, over, " over others"));
+  }), h("output", { id: "size" }, app.pen.size)) : null,
+  app.drawing() || ["fill", "smooth"].includes(app.tool) ? h("label", { title: "b" }, over, " over others") : null];
+}
+
+function toggleOver(app) {
+  app.pen.over = !app.pen.over;
+  app.corrections.askAgain({ over: app.pen.over });
+  drawTools(app);
 }
 
 function setSize(app, value) {
@@ -50,16 +60,26 @@ function setSize(app, value) {
 
 function drawHelp(app) {
   const [, , , help] = TOOLS.find(([tool]) => tool === app.tool);
-  const name = app.chosen && app.tool !== "look" ? h("b", {}, `${app.chosen.name}: `) : null;
-  const controls = app.tool === "island" ? islandControl(app) : app.corrections.controls();
+  const name = app.chosen && !["look", "ruler"].includes(app.tool) ? h("b", {}, `${app.chosen.name}: `) : null;
+  const controls = { island: islandControl, ruler: rulerControls }[app.tool]?.(app) ?? app.corrections.controls();
   const plane = app.drawing() ? ` ${PLANES[app.plane]} is the active plane.` : "";
-  find("#help").className = controls ? "help roomy" : "help"; // so that the picture does not move when a preview comes
-  fill(find("#help"), h("span", {}, name, app.corrections.begun() ? "" : [help, plane]), controls);
+  find("#help").className = controls && app.tool !== "ruler" ? "help roomy" : "help"; // so that the picture does not move when a preview comes
+  fill(find("#help"), h("span", {}, name, app.corrections.begun() ? "" : [help, plane]),
+    h("span", { class: "group" }, penControls(app)), controls);
 }
 
 function islandControl(app) {
   return h("button", { type: "button", "data-act": "keeps", onclick: () => toggleIsland(app) },
     app.keepsIsland ? "keep this piece alone" : "remove this piece", " ", h("kbd", {}, "r"));
+}
+
+function rulerControls(app) {
+  const unsized = app.scan.sized ? null : "Nothing says how large a pixel is: lengths are in pixels.";
+  const projected = app.scan.sized && PROJECTIONS.includes(app.scan.modality?.toUpperCase())
+    ? "Millimetres hold in the plane that the header states, often the detector's." : null;
+  const lengths = app.rulers.map((one) => h("b", {}, length(app, one)));
+  return h("span", { class: "group" }, unsized ?? projected, lengths, app.rulers.length ? h("button", {
+    type: "button", "data-act": "clear", onclick: () => app.setRulers([]) }, "Clear ", h("kbd", {}, "Esc")) : null);
 }
 
 function toggleIsland(app) {
@@ -79,15 +99,19 @@ export function setTool(app, tool) {
 
 export function toolActions(app) {
   const choose = (tool) => () => setTool(app, tool);
+  const thicken = (step) => () => (app.tool === "smooth" ? app.corrections.setSmoothing(step) : setSize(app, app.pen.size + 2 * step));
   return {
     ...app.display,
     look: choose("look"), pen: choose("pen"), filled: choose("filled"), eraser: choose("eraser"), slices: choose("slices"),
-    click: choose("click"), island: choose("island"),
-    thinner: () => setSize(app, app.pen.size - 2), thicker: () => setSize(app, app.pen.size + 2),
-    over: () => { app.pen.over = !app.pen.over; drawTools(app); },
+    click: choose("click"), island: choose("island"), fill: choose("fill"), smooth: choose("smooth"), ruler: choose("ruler"),
+    thinner: thicken(-1), thicker: thicken(1), over: () => toggleOver(app),
     addRemove: () => (app.tool === "island" ? toggleIsland(app) : app.corrections.toggleAdding()),
     apply: () => app.corrections.apply(),
-    cancel: () => (app.corrections.busy() ? app.corrections.cancel() : setTool(app, "look")),
+    cancel: () => {
+      if (app.corrections.busy()) app.corrections.cancel();
+      else if (app.tool === "ruler" && app.rulers.length) app.setRulers([]);
+      else setTool(app, "look");
+    },
     undo: () => app.undo(), redo: () => app.undo(true), save: () => app.saving.save({ told: true }),
   };
 }

@@ -16,7 +16,8 @@ export function prepareKeys(app) {
   const slice = (step) => () => app.moveSlice(app.plane, step);
   const actions = {
     ...toolActions(app),
-    next: () => app.toScan(app.scan.next), previous: () => app.toScan(app.scan.previous), nextOpen: () => app.toOpenScan(), worklist: () => app.leave("/"),
+    next: () => app.toScan("next"), previous: () => app.toScan("previous"), nextOpen: () => app.toScan("next_open"),
+    worklist: () => app.leave("/"),
     structureDown: structure(1), structureUp: structure(-1), centre: () => app.centre(),
     accept: verdict("accepted"), correct: verdict("corrected"), reject: verdict("rejected"), unassessable: verdict("not-assessable"),
     acceptScan: () => app.decide(null, "accepted"), rejectScan: () => app.decide(null, "rejected"),
@@ -30,7 +31,7 @@ export function prepareKeys(app) {
     lock: () => app.chosen && app.toggleLock(app.chosen),
     sliceUp: slice(1), sliceDown: slice(-1), sliceUpTen: slice(10), sliceDownTen: slice(-10),
     undo: () => app.undo(), redo: () => app.undo(true), save: () => app.saving.save({ told: true }),
-    note: () => app.picture && addNote(app), sheet: () => sheet(VIEWER),
+    note: () => addNote(app), sheet: () => sheet(VIEWER),
   };
   listen(VIEWER, actions);
   find("#keys").addEventListener("click", actions.sheet);

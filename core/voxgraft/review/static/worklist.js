@@ -3,6 +3,7 @@ import { Unreachable, Refused, chooseReader, currentSession, get, onReturn, open
 import { ask, fill, find, h, plural, sentence, toast } from "./dom.js";
 import { listen, sheet } from "./keys.js";
 import { WORKLIST } from "./keys_table.js";
+import { filtered, keep, kept, words } from "./way.js";
 import { BATCH, REVIEW, drawRow, link, opens } from "./worklist_row.js";
 
 const PAGE = 100;
@@ -23,11 +24,9 @@ const rowHeight = () => parseFloat(getComputedStyle(document.documentElement).ge
 
 // Reading
 
-async function page(number) {
+async function page(number, near) {
   const asked = list.version;
-  const words = new URLSearchParams({ ...query, offset: number * PAGE, limit: PAGE });
-  for (const [name, value] of [...words]) if (value === "") words.delete(name);
-  const answer = await get(`/api/worklist?${words}`);
+  const answer = await get(`/api/worklist?${words({ ...query, offset: number * PAGE, limit: PAGE, case: near })}`);
   if (asked !== list.version) return null;
   list.pages.set(number, answer.scans);
   return answer;
@@ -40,7 +39,7 @@ async function read({ quiet = false } = {}) {
   const first = Math.floor(box.scrollTop / rowHeight() / PAGE);
   try {
     list.pages = new Map();
-    const answer = await page(first);
+    const answer = await page(first, list.near);
     if (!answer) return;
     take(answer);
   } catch (error) {
@@ -54,14 +53,15 @@ function take(answer) {
   list.total = answer.total;
   list.running = answer.running;
   list.reading = answer.reading;
-  list.chosen = Math.max(0, Math.min(list.chosen, list.total - 1));
+  const seen = onScreen();
+  list.chosen = Math.max(0, Math.min(answer.place ?? list.chosen, list.total - 1));
+  if (seen) bringToScreen();
   const { counts } = answer;
   drawCounts(counts);
   choices("#flag", [["", "any"], ...Object.entries(counts.flags ?? {}).map(([code, n]) => [code, `${code} (${n})`])], query.flag);
   choices("#structure", [["", "any"], ...Object.entries(counts.structures ?? {}).map(([name, n]) => [name, `${name} (${n})`])],
     query.structure);
-  const filtered = query.q || query.state || query.flag || query.structure;
-  fill(find("#told"), filtered ? `${plural(list.total, "scan")} shown. ` : `${plural(list.total, "scan")}. `,
+  fill(find("#told"), filtered(query) ? `${plural(list.total, "scan")} shown. ` : `${plural(list.total, "scan")}. `,
     list.running ? "The batch is still running: the list is refreshed every few seconds. " : "",
     (currentSession().warnings ?? []).map(sentence).join(" "));
 }
@@ -132,10 +132,21 @@ async function fetchPage(number) {
 function choose(number) {
   if (!list.total) return;
   list.chosen = Math.max(0, Math.min(list.total - 1, number));
+  bringToScreen();
+  draw();
+  list.near = at(list.chosen)?.case;
+}
+
+function onScreen() {
+  const top = list.chosen * rowHeight();
+  return top + rowHeight() > box.scrollTop && top < box.scrollTop + box.clientHeight;
+}
+
+function bringToScreen() {
   const height = rowHeight(), top = list.chosen * height;
+  space.style.height = `${list.total * height}px`;
   if (top < box.scrollTop) box.scrollTop = top;
   else if (top + height > box.scrollTop + box.clientHeight) box.scrollTop = top + height - box.clientHeight;
-  draw();
 }
 
 function open() {
@@ -146,26 +157,21 @@ function open() {
   location.href = link(scan);
 }
 
-/** Filters and place are kept for the way back, in this tab only. */
-function remember() {
-  sessionStorage.setItem("worklist", JSON.stringify({ query, chosen: list.chosen, top: box.scrollTop }));
-}
+function remember() { keep({ query, near: list.near, top: box.scrollTop }); }
 
 function recall() {
-  try {
-    const kept = JSON.parse(sessionStorage.getItem("worklist") ?? "null");
-    if (!kept) return;
-    Object.assign(query, kept.query);
-    list.chosen = kept.chosen;
-    find("#search").value = query.q;
-    space.style.height = `${kept.top + box.clientHeight}px`;
-    box.scrollTop = kept.top;
-  } catch { /* a page of another version left it */ }
+  const { query: asked = {}, near, top = 0 } = kept();
+  Object.assign(query, asked);
+  list.near = near;
+  find("#search").value = query.q;
+  space.style.height = `${top + box.clientHeight}px`;
+  box.scrollTop = top;
 }
 
 function setQuery(changes) {
   Object.assign(query, changes);
   list.chosen = 0;
+  list.near = undefined;
   box.scrollTop = 0;
   remember();
   return read();
@@ -254,6 +260,7 @@ async function start() {
   if (!session.reader) await askReader(session);
   drawWho();
   await read();
+  choose(list.chosen);
   box.focus();
   document.body.dataset.ready = "true";
   refreshForever();

@@ -11,7 +11,7 @@ export const BATCH = {
 };
 
 export const link = (scan) => `/scan/${encodeURIComponent(scan.case)}`;
-export const opens = (scan) => ["done", "failed"].includes(scan.state) && scan.preview !== null || scan.state === "done";
+export const opens = (scan) => scan.review_state !== "";
 
 /** The row of one scan; `chosen` is called when it is clicked. */
 export function drawRow(scan, number, chosen) {

@@ -207,22 +207,25 @@ async def _enter(request: Request) -> Response:
     return Answer(await run_in_threadpool(_session_document, request, changed))
 
 
-async def _worklist(request: Request) -> Response:
+def _query(request: Request) -> Query:
     asked = request.query_params
     texts = {name: asked.get(name, "")[:200] for name in ("q", "state", "flag", "structure")}
-    query = Query(
+    return Query(
         **texts,
         sort=asked.get("sort") or "doubt",
         offset=query_number(request, "offset", 0, 10**9),
         limit=query_number(request, "limit", 200, 2000),
     )
-    store = _store(request)
-    return await run_in_threadpool(lambda: Answer(worklist(store, query, _reader(request))))
+
+
+async def _worklist(request: Request) -> Response:
+    store, query, near = _store(request), _query(request), request.query_params.get("case", "")
+    return await run_in_threadpool(lambda: Answer(worklist(store, query, _reader(request), near)))
 
 
 async def _scan(request: Request) -> Response:
-    store = _store(request)
-    return await run_in_threadpool(lambda: Answer(scan(store, _case(request), _reader(request))))
+    store, query, was = _store(request), _query(request), request.query_params.get("was", "")
+    return await run_in_threadpool(lambda: Answer(scan(store, _case(request), _reader(request), query, was)))
 
 
 async def _image(request: Request) -> Response:

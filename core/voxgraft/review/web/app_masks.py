@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ..state.correcting import Asked
 from ..state.errors import NotThere, Refused
 from ..state.masks import largest
 from ..state.reviewed import no_mask
@@ -19,6 +19,8 @@ from ..state.store import ReviewStore
 from .requests import Answer, body_of, json_of, number_of, text_of, whole_of
 from .security import Session
 
+Values = Mapping[str, Any]
+Answered = dict[str, Any]
 LONGEST_TOOL = 60
 SAVES = 4
 """Masks that are unpacked and saved at one time: each may be some hundred megabytes."""
@@ -28,8 +30,10 @@ def routes() -> list[Route]:
     """The routes, to be put among the others."""
     return [
         Route("/api/scans/{case}/mask", save, methods=["PUT"]),
-        Route("/api/scans/{case}/propagate", propagate, methods=["POST"]),
-        Route("/api/scans/{case}/click", click, methods=["POST"]),
+        Route("/api/scans/{case}/propagate", _correction(_propagate), methods=["POST"]),
+        Route("/api/scans/{case}/click", _correction(_click), methods=["POST"]),
+        Route("/api/scans/{case}/fill", _correction(_fill), methods=["POST"]),
+        Route("/api/scans/{case}/smooth", _correction(_smooth), methods=["POST"]),
         Route("/api/scans/{case}/undo", _step("undo"), methods=["POST"]),
         Route("/api/scans/{case}/redo", _step("redo"), methods=["POST"]),
     ]
@@ -76,39 +80,39 @@ def _step(name: str) -> Callable[[Request], Any]:
     return step
 
 
-async def propagate(request: Request) -> Response:
-    """Show what follows from redrawn slices, or save it."""
-    store, case, reader = of(request)
-    values = await json_of(request)
-    work = partial(
-        store.corrector.propagate,
-        case,
-        reader,
-        label=whole_of(values, "label"),
-        axis=whole_of(values, "axis"),
-        reach_mm=number_of(values, "reach_mm", 30.0),
-        slices=_whole_numbers(values, "slices"),
-        locked=_whole_numbers(values, "locked"),
-        **_commit_and_base(values),
-    )
-    return Answer(await run_in_threadpool(work))
+async def _propagate(store: ReviewStore, asked: Asked, values: Values) -> Answered:
+    axis, slices = whole_of(values, "axis"), _whole_numbers(values, "slices")
+    reach = number_of(values, "reach_mm", 30.0)
+    return await run_in_threadpool(store.corrector.propagate, asked, axis, reach, slices)
 
 
-async def click(request: Request) -> Response:
-    """Show what follows from clicks, or save it."""
-    store, case, reader = of(request)
-    values = await json_of(request)
-    work = partial(
-        store.corrector.click,
-        case,
-        reader,
-        label=whole_of(values, "label"),
-        points=values.get("points"),
-        radius_mm=number_of(values, "radius_mm", 25.0),
-        locked=_whole_numbers(values, "locked"),
-        **_commit_and_base(values),
-    )
-    return Answer(await run_in_threadpool(work))
+async def _click(store: ReviewStore, asked: Asked, values: Values) -> Answered:
+    radius = number_of(values, "radius_mm", 25.0)
+    return await run_in_threadpool(store.corrector.click, asked, values.get("points"), radius)
+
+
+async def _fill(store: ReviewStore, asked: Asked, values: Values) -> Answered:
+    axis, index = (None if values.get(name) is None else whole_of(values, name) for name in ("axis", "slice"))
+    return await run_in_threadpool(store.corrector.fill, asked, axis, index, values.get("over") is True)
+
+
+async def _smooth(store: ReviewStore, asked: Asked, values: Values) -> Answered:
+    kind, radius = text_of(values, "kind", "median"), number_of(values, "radius_mm", 3.0)
+    return await run_in_threadpool(store.corrector.smooth, asked, kind, radius, values.get("over") is True)
+
+
+def _correction(work: Callable[[ReviewStore, Asked, Values], Awaitable[Answered]]) -> Callable[[Request], Any]:
+    """Show what follows from a correction, or save it."""
+
+    async def correct(request: Request) -> Response:
+        store, case, reader = of(request)
+        values = await json_of(request)
+        label, locked = whole_of(values, "label"), _whole_numbers(values, "locked")
+        commit = values.get("commit") is True  # without a mask it can only be shown
+        base = _seen(values) if commit or "mask" in values else None
+        return Answer(await work(store, Asked(case, reader, label, locked, commit, base), values))
+
+    return correct
 
 
 def _whole_numbers(values: Mapping[str, Any], name: str) -> list[int]:
@@ -121,12 +125,6 @@ def _whole_numbers(values: Mapping[str, Any], name: str) -> list[int]:
     if not isinstance(found, list) or not all(type(one) is int for one in found):
         raise Refused(f"{name!r} has to be a list of whole numbers")
     return found
-
-
-def _commit_and_base(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Whether a correction is saved, and the mask that it starts from: without one it can only be shown."""
-    commit = values.get("commit") is True
-    return {"commit": commit, "base": _seen(values) if commit or "mask" in values else None}
 
 
 def _seen(values: Mapping[str, Any]) -> str:
