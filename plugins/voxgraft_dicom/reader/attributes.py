@@ -95,6 +95,8 @@ TAGS = {
     "PhilipsLabel": 0x20051429,
     "SharedFunctionalGroupsSequence": 0x52009229,
     "PerFrameFunctionalGroupsSequence": 0x52009230,
+    "FloatPixelData": 0x7FE00008,
+    "DoubleFloatPixelData": 0x7FE00009,
 }
 WANTED = frozenset(TAGS.values())
 NAMES = {tag: name for name, tag in TAGS.items()}
@@ -113,8 +115,11 @@ BINARY = {
     "GEImageKind": "h",
 }
 """Attributes of the VRs FD, FL and SS, by the letters of `struct`: numbers in bytes, not text."""
-PRESENCE = frozenset({"ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"})
-"""Sequences of which only the presence counts."""
+FLOATING = ("FloatPixelData", "DoubleFloatPixelData")
+PRESENCE = frozenset(
+    {*FLOATING, "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"}
+)
+"""Attributes of which only the presence counts."""
 PRIVATE = {
     **dict.fromkeys(("SiemensMosaicCount", "SiemensBValue", "SiemensDirection"), ("Creator0019", "SIEMENS MR HEADER")),
     **dict.fromkeys(("GEDirectionX", "GEDirectionY", "GEDirectionZ"), ("Creator0019", "GEMS_ACQU")),

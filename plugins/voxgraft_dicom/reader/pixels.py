@@ -117,8 +117,12 @@ def _unreadable(headers: Sequence[Header]) -> Problem | None:
     forms = {tuple(header.text(name) for name in FORM) for header in headers}
     if len(forms) > 1:
         return Problem("mixed-pixels", f"its slices store their pixels in {len(forms)} different forms")
+    if any(header.whole("Rows") < 1 or header.whole("Columns") < 1 for header in headers):
+        return Problem("pixel-form", "its header gives no number of rows and columns")
     first = headers[0]
     bits, samples = first.whole("BitsAllocated"), first.whole("SamplesPerPixel", 1)
+    if any(header.floating for header in headers):
+        return _floating(headers)
     if bits not in (8, 16, 32) or samples not in (1, 3):
         return Problem("pixel-form", f"pixels of {samples} samples with {bits} bits are not read")
     unknown = {header.syntax for header in headers} - CODECS.keys() - NATIVE
@@ -133,8 +137,6 @@ def _unreadable(headers: Sequence[Header]) -> Problem | None:
         return Problem(
             "pixel-form", f"colours of the kind {shown(min(photometric - COLOURS)) or 'unknown'} are not read"
         )
-    if any(header.whole("Rows") < 1 or header.whole("Columns") < 1 for header in headers):
-        return Problem("pixel-form", "its header gives no number of rows and columns")
     if padded := next((header for header in headers if _padded_frames(header)), None):
         text = f"{padded.path.name}: it has {padded.length} bytes of pixels, and its frames need {stored_bytes(padded)}"
         return Problem("pixel-form", f"{text}; nothing says where each of them begins")
@@ -143,9 +145,22 @@ def _unreadable(headers: Sequence[Header]) -> Problem | None:
     return None
 
 
+def _floating(headers: Sequence[Header]) -> Problem | None:
+    """What hinders reading pixels that are floating-point numbers; only uncompressed little endian ones are read."""
+    first, what = headers[0], "its pixels are floating-point numbers"
+    if len({header.floating for header in headers}) > 1:
+        return Problem("mixed-pixels", f"{what} of different kinds in its slices")
+    if first.whole("BitsAllocated") != 8 * first.floating or first.whole("SamplesPerPixel", 1) != 1:
+        return Problem("pixel-form", f"{what} of {first.floating} bytes, and its header says otherwise")
+    if any(not header.native for header in headers):
+        return Problem("transfer-syntax", f"{what}, and written in a way that is not read for these")
+    return None
+
+
 def _not_said(header: Header) -> Iterator[str]:
     """What the standard demands of every image and this one lacks; its pixels are taken as they usually are."""
-    for name in ("TransferSyntaxUID", "SamplesPerPixel", "BitsStored", "PixelRepresentation"):
+    bits = () if header.floating else ("BitsStored", "PixelRepresentation")  # which numbers with a point do not have
+    for name in ("TransferSyntaxUID", "SamplesPerPixel", *bits):
         if not header.text(name):
             yield name
     if header.text("PhotometricInterpretation") not in KNOWN | COLOURS:

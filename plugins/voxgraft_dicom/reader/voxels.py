@@ -38,7 +38,7 @@ def read_voxels(frames: Sequence[Frame], factor: float = 1.0, strange: Strange =
         OSError: A file cannot be read.
     """
     first = frames[0].header
-    kind = "u" if first.whole("PixelRepresentation") == 0 else "i"
+    kind = "f" if first.floating else "u" if first.whole("PixelRepresentation") == 0 else "i"
     stored = np.dtype(f"<{kind}{first.whole('BitsAllocated') // 8}")
     palette = first.text("PhotometricInterpretation") == "PALETTE COLOR"
     colours = (3,) if channels_of(first) == 3 else ()
@@ -48,14 +48,14 @@ def read_voxels(frames: Sequence[Frame], factor: float = 1.0, strange: Strange =
     for header, pairs in by_file(frames):
         if header.native and not colours:
             _read_native(stack, header, pairs, strange)
-            # Looked for at once, while the plane is still in the processor's cache.
-            extremes |= {index: (int(stack[index].min()), int(stack[index].max())) for index, _ in pairs}
+            if kind != "f":  # looked for at once, while the plane is still in the processor's cache
+                extremes |= {index: (int(stack[index].min()), int(stack[index].max())) for index, _ in pairs}
             continue
         packed.append((header, pairs))
     _read_packed(stack, packed, stored, strange)
     if colours:
         return stack.astype(stack.dtype.newbyteorder("="), copy=False)
-    for index in set(range(len(stack))) - extremes.keys():
+    for index in set(range(len(stack))) - extremes.keys() if kind != "f" else ():
         extremes[index] = int(stack[index].min()), int(stack[index].max())
     return _rescaled(stack.astype(stack.dtype.newbyteorder("="), copy=False), frames, factor, extremes)
 
@@ -150,7 +150,8 @@ def _rescaled(stack: Array, frames: Sequence[Frame], factor: float, extremes: Ma
     """
     slopes = [frame.number("RescaleSlope", 1.0) * factor for frame in frames]
     intercepts = [frame.number("RescaleIntercept", 0.0) * factor for frame in frames]
-    if any(slope != 1 for slope in slopes) or any(not value.is_integer() for value in intercepts):
+    fractions = stack.dtype.kind == "f" or any(slope != 1 for slope in slopes)
+    if fractions or any(not value.is_integer() for value in intercepts):
         scaled = np.empty(stack.shape, np.float32)
         for plane, target, slope, intercept in zip(stack, scaled, slopes, intercepts, strict=True):
             # In double precision, rounded once: the nearest that single precision has.
