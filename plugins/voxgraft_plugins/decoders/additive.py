@@ -12,47 +12,6 @@ from .options import LinkNetOptions, SegResNetOptions
 from .parts import Upsample, bridge, check_maps, enlarged, level_widths, pointwise, pointwise_block, ratio
 
 
-class SegResNetDecoder:
-    """Makes `AddedLevels` of residual blocks."""
-
-    def __init__(self, options: SegResNetOptions) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> AddedLevels:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        widths, norm = level_widths(dims, channels, self._options), self._options.norm
-        below = [*widths[1:], channels[-1]]
-        ups = [
-            LinearUp(dims, inside, width, ratio(fine, coarse))
-            for inside, width, fine, coarse in zip(below, widths, strides, strides[1:], strict=False)
-        ]
-        blocks = [
-            nn.Sequential(*(PreactivatedBlock(dims, width, norm=norm) for _ in range(self._options.blocks)))
-            for width in widths
-        ]
-        blocks[0].extend([normalisation(norm, dims, widths[0]), nn.LeakyReLU(SLOPE, inplace=True)])
-        return AddedLevels("segresnet", dims, channels, widths, ups, blocks)
-
-
-class LinkNetDecoder:
-    """Makes `AddedLevels` of narrow blocks."""
-
-    def __init__(self, options: LinkNetOptions) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> AddedLevels:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        widths, norm = level_widths(dims, channels, self._options), self._options.norm
-        below = [*widths[1:], channels[-1]]
-        ups = [
-            NarrowUp(dims, inside, width, ratio(fine, coarse), norm=norm)
-            for inside, width, fine, coarse in zip(below, widths, strides, strides[1:], strict=False)
-        ]
-        blocks: list[nn.Module] = [nn.Identity() for _ in widths]
-        blocks[0] = conv_norm_act(dims, widths[0], widths[0], norm=norm)
-        return AddedLevels("linknet", dims, channels, widths, ups, blocks)
-
-
 class AddedLevels(DecoderModule):
     """Decoded maps, fine to coarse, one for each of the encoder's maps but the coarsest: `block(up(below) + skip)`.
 
@@ -87,6 +46,43 @@ class AddedLevels(DecoderModule):
             x = self.levels[level](self.ups[level](x, fine.shape[2:]) + self.skips[level](fine))
             decoded.insert(0, x)
         return decoded
+
+
+class SegResNetDecoder(AddedLevels):
+    """Levels of residual blocks."""
+
+    def __init__(
+        self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]], options: SegResNetOptions
+    ) -> None:
+        widths, norm = level_widths(dims, channels, options), options.norm
+        below = [*widths[1:], channels[-1]]
+        ups = [
+            LinearUp(dims, inside, width, ratio(fine, coarse))
+            for inside, width, fine, coarse in zip(below, widths, strides, strides[1:], strict=False)
+        ]
+        blocks = [
+            nn.Sequential(*(PreactivatedBlock(dims, width, norm=norm) for _ in range(options.blocks)))
+            for width in widths
+        ]
+        blocks[0].extend([normalisation(norm, dims, widths[0]), nn.LeakyReLU(SLOPE, inplace=True)])
+        super().__init__("segresnet", dims, channels, widths, ups, blocks)
+
+
+class LinkNetDecoder(AddedLevels):
+    """Levels of narrow blocks."""
+
+    def __init__(
+        self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]], options: LinkNetOptions
+    ) -> None:
+        widths, norm = level_widths(dims, channels, options), options.norm
+        below = [*widths[1:], channels[-1]]
+        ups = [
+            NarrowUp(dims, inside, width, ratio(fine, coarse), norm=norm)
+            for inside, width, fine, coarse in zip(below, widths, strides, strides[1:], strict=False)
+        ]
+        blocks: list[nn.Module] = [nn.Identity() for _ in widths]
+        blocks[0] = conv_norm_act(dims, widths[0], widths[0], norm=norm)
+        super().__init__("linknet", dims, channels, widths, ups, blocks)
 
 
 class LinearUp(nn.Module):

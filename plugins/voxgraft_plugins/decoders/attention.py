@@ -12,21 +12,10 @@ from voxgraft.plugin import CONVOLUTION
 
 from .options import AttentionUNetOptions
 from .parts import enlarged, pointwise, ratio
-from .unet import UNetLevels
+from .unet import UNetDecoder
 
 
-class AttentionUNetDecoder:
-    """Makes `AttentionLevels` for an encoder."""
-
-    def __init__(self, options: AttentionUNetOptions) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> AttentionLevels:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        return AttentionLevels(dims, channels, strides, self._options)
-
-
-class AttentionLevels(UNetLevels):
+class AttentionUNetDecoder(UNetDecoder):
     """The U-Net's levels with a gate on every skip but the finest, which the paper leaves open.
 
     Where there is only one skip, that one has a gate.

@@ -13,18 +13,7 @@ from .options import UNetOptions
 from .parts import Upsample, check_maps, convolutions, level_widths
 
 
-class UNetDecoder:
-    """Makes `UNetLevels` for an encoder."""
-
-    def __init__(self, options: UNetOptions) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> UNetLevels:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        return UNetLevels(dims, channels, strides, self._options)
-
-
-class UNetLevels(DecoderModule):
+class UNetDecoder(DecoderModule):
     """Decoded maps, fine to coarse: one for each of the encoder's maps but the coarsest, each of that map's own size.
 
     Args:
