@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import DataError, Item, Progress
+from voxgraft.plugin import DataError, Item, Progress, fingerprint
 
 from .index import Tree, images_in, readers_hash
-from .names import mark
 from .options import DicomOptions
 from .store import Unusable, open_store
 
@@ -54,7 +53,7 @@ def _place(options: DicomOptions, tree: Tree) -> Path | None:
     working, root = Path.cwd().resolve(), options.path.resolve()
     if options.index == "off" or tree.size < LARGE or working.is_relative_to(root):
         return None
-    return Path(FOLDER) / f"dicom-{mark(_real(options.path))[:16]}.sqlite"
+    return Path(FOLDER) / f"dicom-{fingerprint(_real(options.path))[:16]}.sqlite"
 
 
 def _real(path: Path) -> str:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from voxgraft.plugin import Item, Problem, orientation_of, plane_of
+from voxgraft.plugin import Item, Problem, listed, orientation_of, plane_of
 
 from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving
-from .names import listed
 from .options import DicomOptions, Range, Rule, Selection, Spacing
 
 TOGETHER = ("shared-uid", "split-series", "localizer", "duplicate-file")

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from filecmp import cmp
 from pathlib import Path
 
-from voxgraft.plugin import ImageRef, Item, Labels, Problem
+from voxgraft.plugin import ImageRef, Item, Labels, Problem, count, listed
 
-from .names import count, listed
 from .options import LabelRules
 from .pick import Picked, fits_one, series_of
 from .terms import Terms
