@@ -9,7 +9,7 @@ from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl, late, late_call, l
 if TYPE_CHECKING:
     from voxgraft.plugin import Options
 
-    from .options import ItkWriterOptions
+    from .writer import ItkWriterOptions
 
 
 @hookimpl
@@ -47,7 +47,7 @@ def voxgraft_writers() -> list[WriterSpec[ItkWriterOptions]]:
             summary="NRRD, compressed; masks with the names of their structures, as 3D Slicer reads them",
             suffixes=(".nrrd",),
             filename="mask.seg.nrrd",
-            options=late(__name__, ".options:ItkWriterOptions"),
+            options=late(__name__, ".writer:ItkWriterOptions"),
             build=late_call(__name__, ".writer:NrrdWriter"),
         ),
         WriterSpec(
@@ -55,7 +55,7 @@ def voxgraft_writers() -> list[WriterSpec[ItkWriterOptions]]:
             summary="MetaImage, compressed, in one file",
             suffixes=(".mha",),
             filename="mask.mha",
-            options=late(__name__, ".options:ItkWriterOptions"),
+            options=late(__name__, ".writer:ItkWriterOptions"),
             build=late_call(__name__, ".writer:MetaImageWriter"),
         ),
     ]

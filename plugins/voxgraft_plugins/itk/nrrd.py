@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,6 @@ _IN_SPACE = {"domain", "space"}
 _UNPLACED = {"", "scanner-xyz", "scannerxyz", "3d-right-handed", "3d-left-handed"}
 """Spaces that do not say how axes lie in the patient, without the word for time."""
 _NO_COLOURS = {"hsv-color": "HSV", "xyz-color": "XYZ"}
-
-
-def nrrd_reader() -> TextReader:
-    """The reader of this format."""
-    return TextReader("nrrd", parse_nrrd)
 
 
 def parse_nrrd(path: Path) -> Header:
@@ -299,3 +295,6 @@ def _one(fields: dict[str, str], name: str, kind: type, default: Any = None) -> 
     if len(found) != 1:
         raise HeaderError(f"its header has {len(found)} values for {name!r}")
     return found[0]
+
+
+nrrd_reader = partial(TextReader, "nrrd", parse_nrrd)

@@ -39,6 +39,11 @@ _MILLIMETRES = {
     "in": 25.4,
 }
 _INCH, _CENTIMETRE = 2, 3
+_DAMAGED = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, struct.error, zlib.error),
+    *(RuntimeError, ArithmeticError, AssertionError, SyntaxError),
+)
+"""What tifffile raises over spoilt files; its own error is a ValueError."""
 
 
 def affine_of(file: TiffFile) -> tuple[Array | None, tuple[Problem, ...]]:
@@ -150,7 +155,7 @@ class TiffReader:
                 layers = self._checked(file, item.path)
                 affine, _ = affine_of(file)
                 rows = read_pages(file, layers, item.path)
-        except _damaged() as error:
+        except _DAMAGED as error:
             raise BadImage(item.path, _reason(error)) from error
         array = layers.arranged(rows, numbers)
         if (layers.shape, layers.channels) != (item.shape, item.channels) or affine is None:
@@ -162,7 +167,7 @@ class TiffReader:
             with opened(path) as file:
                 layers = self._checked(file, path)
                 affine, problems = affine_of(file)
-        except _damaged() as error:
+        except _DAMAGED as error:
             fault = Problem("unreadable", _reason(error))
             return Item(path, "tiff", (), np.eye(4), problems=(fault,), files=(path,))
         if affine is None:
@@ -228,23 +233,6 @@ def _after(file: TiffFile, offset: int) -> tuple[int, int]:
     handle.seek(count * tiff.tagsize, 1)
     (following,) = struct.unpack(tiff.offsetformat, handle.read(tiff.offsetsize))
     return count, following
-
-
-def _damaged() -> tuple[type[BaseException], ...]:
-    from tifffile import TiffFileError
-
-    of_python = (
-        OSError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        struct.error,
-        zlib.error,
-    )
-    return (TiffFileError, RuntimeError, ArithmeticError, AssertionError, SyntaxError, *of_python)
 
 
 def _reason(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from voxgraft.plugin import CONVOLUTION, LINEAR, Context, Output, Row, TrainingE
 
 from .options import MultiTaskOptions
 from .own import Teaching, has_regions, levels_of
+from .soft import mean_over
 
 
 class Uncertainties(nn.Module):
@@ -194,14 +195,9 @@ class MultiTask(Teaching):
 
     def _boundary(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
         predicted = self._fine(context, output, "boundary", batch["image"].shape[2:])
-        target = distances(_masks(context, batch["target"]), _spacing(context), self._options.reach).to(
-            predicted.device
-        )
-        error = (predicted - target).abs()
-        counts = batch.get("counted")
-        if counts is None:
-            return error.mean()
-        return (error * counts[:, None]).sum() / (counts.sum() * error.shape[1]).clamp_min(1)
+        target = distances(_masks(context, batch["target"]), _spacing(context), self._options.reach)
+        error = (predicted - target.to(predicted.device)).abs()
+        return mean_over(error.mean(1), batch.get("counted"))
 
     def _reconstruction(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
         predicted = self._fine(context, output, "reconstruction", batch["image"].shape[2:])
