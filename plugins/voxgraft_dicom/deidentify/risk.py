@@ -84,7 +84,7 @@ def _class_name(source: Dataset) -> str | None:
     """The name of the file's SOP class; None where the standard does not know it."""
     from pydicom.uid import UID, UID_dictionary
 
-    uid = _text(source, "SOPClassUID") or str(source.file_meta.get("MediaStorageSOPClassUID", ""))
+    uid = str(source.get("SOPClassUID") or "") or str(source.file_meta.get("MediaStorageSOPClassUID", ""))
     return UID(uid).name if uid in UID_dictionary else None
 
 
@@ -99,11 +99,7 @@ def _has_text(source: Dataset) -> bool:
 
 
 def _text(source: Dataset, keyword: str) -> str:
-    return (
-        str(source.get(keyword, "") or "").strip().upper()
-        if keyword != "SOPClassUID"
-        else str(source.get(keyword) or "")
-    )
+    return str(source.get(keyword) or "").strip().upper()
 
 
 def _several(source: Dataset, keyword: str) -> list[Any]:

@@ -55,7 +55,7 @@ def identifying(source: Dataset, options: Options) -> Tokens:
     names: set[str] = set()
     ids: set[str] = set()
     uids: set[str] = set()
-    kept = frozenset().union(*(rules.RETAINED[name] for name in options.retain if name in rules.RETAINED))
+    kept = rules.kept(options.retain)
     for element in elements(source, forgiving=True):
         tag = int(element.tag)
         if element.VR == "PN":

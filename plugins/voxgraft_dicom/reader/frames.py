@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeVar
 
 from .attributes import Attributes
 from .header import Header
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,14 @@ def single(header: Header) -> Frame:
 def headers_of(frames: Sequence[Frame]) -> list[Header]:
     """The files of frames, each once, in the order of their first frames."""
     return list({frame.header.path: frame.header for frame in frames}.values())
+
+
+def alike(things: Iterable[T], key: Callable[[T], object]) -> list[list[T]]:
+    """Things in groups of one key, in the order in which the keys come."""
+    groups: dict[object, list[T]] = {}
+    for thing in things:
+        groups.setdefault(key(thing), []).append(thing)
+    return list(groups.values())
 
 
 def by_file(frames: Sequence[Frame]) -> Iterator[tuple[Header, list[tuple[int, Frame]]]]:

@@ -14,21 +14,22 @@ from .header import NATIVE, Header
 
 KNOWN = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
 FORM = ("BitsAllocated", "PixelRepresentation", "SamplesPerPixel")
+RLE = "1.2.840.10008.1.2.5"
 CODECS = {
-    "1.2.840.10008.1.2.4.50": "JPEG baseline",
-    "1.2.840.10008.1.2.4.51": "JPEG extended",
-    "1.2.840.10008.1.2.4.57": "JPEG lossless",
-    "1.2.840.10008.1.2.4.70": "JPEG lossless",
-    "1.2.840.10008.1.2.4.80": "JPEG-LS lossless",
-    "1.2.840.10008.1.2.4.81": "JPEG-LS",
-    "1.2.840.10008.1.2.4.90": "JPEG 2000 lossless",
-    "1.2.840.10008.1.2.4.91": "JPEG 2000",
-    "1.2.840.10008.1.2.4.201": "HTJ2K lossless",
-    "1.2.840.10008.1.2.4.202": "HTJ2K lossless",
-    "1.2.840.10008.1.2.4.203": "HTJ2K",
-    "1.2.840.10008.1.2.5": "RLE",
+    "1.2.840.10008.1.2.4.50": ("JPEG baseline", ("pillow", "SimpleITK")),
+    "1.2.840.10008.1.2.4.51": ("JPEG extended", ("SimpleITK", "pillow")),
+    "1.2.840.10008.1.2.4.57": ("JPEG lossless", ("SimpleITK",)),
+    "1.2.840.10008.1.2.4.70": ("JPEG lossless", ("SimpleITK",)),
+    "1.2.840.10008.1.2.4.80": ("JPEG-LS lossless", ("pyjpegls",)),
+    "1.2.840.10008.1.2.4.81": ("JPEG-LS", ("pyjpegls",)),
+    "1.2.840.10008.1.2.4.90": ("JPEG 2000 lossless", ("SimpleITK", "pylibjpeg")),
+    "1.2.840.10008.1.2.4.91": ("JPEG 2000", ("SimpleITK", "pylibjpeg")),
+    "1.2.840.10008.1.2.4.201": ("HTJ2K lossless", ("pylibjpeg",)),
+    "1.2.840.10008.1.2.4.202": ("HTJ2K lossless", ("pylibjpeg",)),
+    "1.2.840.10008.1.2.4.203": ("HTJ2K", ("pylibjpeg",)),
+    RLE: ("RLE", ("pylibjpeg", "pydicom")),
 }
-"""The compressed transfer syntaxes that are read."""
+"""The compressed transfer syntaxes that are read: how each is called, and its decoders in the order of trial."""
 COLOURS = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 TRUNCATED = "the file is truncated, copy it again"
 

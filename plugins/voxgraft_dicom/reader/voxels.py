@@ -15,7 +15,7 @@ from voxgraft.plugin import Array, BadImage
 
 from ..objects.forgiving import forgiving
 from .decode import Packed
-from .frames import Frame, by_file
+from .frames import Frame, alike, by_file
 from .header import Header
 from .pixels import channels_of
 from .stored import Strange, keep_stored
@@ -65,8 +65,8 @@ def _read_native(stack: Array, header: Header, pairs: Sequence[tuple[int, Frame]
     whole = (header.whole("Rows"), header.whole("Columns"))
     size = whole[0] * whole[1] * stack.dtype.itemsize
     with header.path.open("rb", buffering=0) as file:
-        for number, group in _by_number(pairs):
-            start = header.pixels + number * size
+        for group in alike(pairs, _number):
+            start = header.pixels + _number(group[0]) * size
             if (group[0][1].rows, group[0][1].columns) == whole:
                 for index, _ in group:
                     _read_into(stack[index], file, start, header, strange)
@@ -74,6 +74,10 @@ def _read_native(stack: Array, header: Header, pairs: Sequence[tuple[int, Frame]
             picture = np.empty(whole, stack.dtype)
             _read_into(picture, file, start, header, strange)
             _cut(stack, picture, group)
+
+
+def _number(pair: tuple[int, Frame]) -> int:
+    return pair[1].index
 
 
 def _cut(stack: Array, picture: Array, pairs: Sequence[tuple[int, Frame]]) -> None:
@@ -99,8 +103,8 @@ def _read_packed(
     def tasks() -> Iterator[tuple[Packed, int, Sequence[tuple[int, Frame]]]]:
         for header, pairs in packed:
             file = Packed(header, stored, strange)  # open for as long as one of its frames is under way
-            for number, group in _by_number(pairs):
-                yield file, number, group
+            for group in alike(pairs, _number):
+                yield file, _number(group[0]), group
 
     def work(file: Packed, number: int, pairs: Sequence[tuple[int, Frame]]) -> None:
         _cut(stack, file.frame(number), pairs)
@@ -122,13 +126,6 @@ def _read_packed(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _by_number(pairs: Sequence[tuple[int, Frame]]) -> Iterator[tuple[int, list[tuple[int, Frame]]]]:
-    groups: dict[int, list[tuple[int, Frame]]] = {}
-    for pair in pairs:
-        groups.setdefault(pair[1].index, []).append(pair)
-    yield from groups.items()
 
 
 def _read_into(plane: Array, file: RawIOBase, start: int, header: Header, strange: Strange) -> None:
