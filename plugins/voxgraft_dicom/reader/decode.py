@@ -24,7 +24,7 @@ from ..objects.forgiving import forgiving
 from .attributes import WHOLE_NUMBERS
 from .elements import BIG_ENDIAN
 from .header import NATIVE, Header
-from .jpeg import depth, depth_of_2000, exact, fits, size_of
+from .jpeg import depth, exact, fits, precision, size_of
 from .pixels import CODECS, RLE
 from .stored import Strange, keep_stored
 
@@ -136,11 +136,6 @@ def _refusal(header: Header, dataset: Any, number: int) -> str:
         return refusal(_stream(header, dataset, number), header)
     except (ValueError, struct.error, EOFError, AttributeError):
         return ""
-
-
-def precision(stream: bytes) -> int:
-    """The bits of a sample as a compressed stream states them; 0 where it does not."""
-    return depth(stream) or depth_of_2000(stream)
 
 
 def _stream(header: Header, dataset: Any, number: int) -> bytes:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from voxgraft.plugin import SLOPE, DecoderModule, Norm, conv_norm_act, convolution, normalisation
+from voxgraft.plugin import CONVOLUTION, SLOPE, DecoderModule, Norm, conv_norm_act, convolution, normalisation
 
 from .options import LinkNetOptions, SegResNetOptions
-from .parts import Upsample, bridge, check_maps, enlarged, level_widths, pointwise, pointwise_block, ratio
+from .parts import Upsample, bridge, check_maps, enlarged, level_widths, pointwise_block, ratio
 
 
 class AddedLevels(DecoderModule):
@@ -91,7 +91,7 @@ class LinearUp(nn.Module):
     def __init__(self, dims: int, inside: int, outside: int, factor: Sequence[int]) -> None:
         super().__init__()
         self._factor = tuple(factor)
-        self.convolution = pointwise(dims, inside, outside, bias=False)
+        self.convolution = CONVOLUTION[dims](inside, outside, 1, bias=False)
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         return enlarged(self.convolution(x), size, self._factor)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from voxgraft.plugin import CONVOLUTION
 
 from .options import AttentionUNetOptions
-from .parts import enlarged, pointwise, ratio
+from .parts import enlarged, ratio
 from .unet import UNetDecoder
 
 
@@ -64,8 +64,8 @@ class AttentionGate(nn.Module):
         inner = max(1, inside // 2)
         self.factor = tuple(factor)
         self.theta = CONVOLUTION[dims](inside, inner, self.factor, self.factor, bias=False)  # type: ignore[arg-type]
-        self.phi = pointwise(dims, gating, inner)
-        self.psi = pointwise(dims, inner, 1)
+        self.phi = CONVOLUTION[dims](gating, inner, 1)
+        self.psi = CONVOLUTION[dims](inner, 1, 1)
 
     def weights(self, x: Tensor, g: Tensor) -> Tensor:
         """Alpha, from 0 to 1: (batch, 1, *spatial) in the grid of x."""

@@ -7,10 +7,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from voxgraft.plugin import DecoderModule
+from voxgraft.plugin import CONVOLUTION, DecoderModule
 
 from .options import FCNOptions
-from .parts import check_maps, enlarged, pointwise, ratio
+from .parts import check_maps, enlarged, ratio
 
 
 class FCNDecoder(DecoderModule):
@@ -31,7 +31,7 @@ class FCNDecoder(DecoderModule):
         chosen = strides[self._first :]
         self._factors = [ratio(fine, coarse) for fine, coarse in pairwise(chosen)]
         self._last = ratio(strides[0], chosen[0])
-        self.scores = nn.ModuleList(pointwise(dims, inside, options.width) for inside in channels[self._first :])
+        self.scores = nn.ModuleList(CONVOLUTION[dims](inside, options.width, 1) for inside in channels[self._first :])
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """The decoded map from the encoder's; both are lists of (batch, channel, *spatial)."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from voxgraft.plugin import CONVOLUTION, DecoderModule, Norm, conv_norm_act
 
 from .options import FPNOptions
-from .parts import check_maps, enlarged, flat_width, pointwise, ratio
+from .parts import check_maps, enlarged, flat_width, ratio
 
 
 class FPNDecoder(DecoderModule):
@@ -36,7 +36,7 @@ class FPNDecoder(DecoderModule):
         ]
         self._last = ratio(strides[0], strides[first])
         taken = channels[first:]
-        self.laterals = nn.ModuleList(pointwise(dims, inside, width) for inside in taken)
+        self.laterals = nn.ModuleList(CONVOLUTION[dims](inside, width, 1) for inside in taken)
         self.smooth = nn.ModuleList(CONVOLUTION[dims](width, width, 3, padding=1) for _ in taken)
         own = (1,) * dims
         self.branches = nn.ModuleList(

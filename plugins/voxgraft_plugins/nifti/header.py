@@ -5,6 +5,7 @@ Layout and rules are those of nifti1.h and nifti2.h (nifti.nimh.nih.gov); what t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,10 +127,7 @@ class Header:
     @property
     def voxel_bytes(self) -> int:
         """The length of the voxels in the file, in bytes."""
-        total = self.dtype.itemsize * self.colours * self.volumes
-        for n in self.shape:
-            total *= n
-        return total
+        return math.prod(self.shape, start=self.dtype.itemsize * self.colours * self.volumes)
 
 
 def parse_header(data: bytes, *, analyze: bool = False) -> Header:
