@@ -88,7 +88,8 @@ def found(tokens: Tokens, result: Dataset, pseudonym: str) -> str | None:
         if tag in _OWN or element.VR in ("DA", "DT", "TM", "AS", "SQ"):
             continue
         if tag in _PIXELS:
-            hit = tag == 0x7FE00010 and _in_pixels(tokens, element.value)
+            lower = element.value.lower() if tag == 0x7FE00010 and tokens.raw else b""
+            hit = any(text in lower for text in tokens.raw)
         elif element.VR in _BYTES and isinstance(element.value, bytes):
             hit = _in_bytes(tokens, element.value)
         else:
@@ -206,11 +207,6 @@ def _in_bytes(tokens: Tokens, data: bytes) -> bool:
         if any(part in plain for part in tokens.parts) or any(uid in text for uid in tokens.uids):
             return True
     return False
-
-
-def _in_pixels(tokens: Tokens, data: bytes) -> bool:
-    lower = data.lower() if tokens.raw else b""
-    return any(text in lower for text in tokens.raw)
 
 
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+[^\W_]*)?")

@@ -13,47 +13,23 @@ Key = tuple[str, ...]
 
 INDEX = "DimensionIndexValues of "
 """Begins the names under which the dimension indices of enhanced objects stand among the values of a frame."""
-EXACT: tuple[Key, ...] = (
-    ("TemporalPositionIdentifier",),
-    ("TemporalPositionIndex",),
-    ("EchoTime",),
-    ("EchoNumbers",),
-    ("InversionTime",),
-    ("DiffusionBValue",),
-    ("DiffusionBValue", "DiffusionGradientOrientation"),
-    ("SiemensBValue",),
-    ("SiemensBValue", "SiemensDirection"),
-    ("GEBValue",),
-    ("GEBValue", "GEDirectionX", "GEDirectionY", "GEDirectionZ"),
-    ("PhilipsBValue",),
-    ("PhilipsPhase",),
-    ("FlipAngle",),
-    ("KVP",),
-    ("ASLContext",),
-    ("PhilipsLabel",),
-    ("NMTimeSlot",),
-    ("NMTimeSlice",),
-    ("NMEnergyWindow",),
-    ("NMPhase",),
-    ("NMRRInterval",),
-    ("FrameReferenceTime",),
-    ("TemporalPositionTimeOffset",),
-    ("NominalCardiacTriggerDelayTime",),
-    ("TriggerTime",),
-    ("ComplexImageComponent",),
-    ("GEImageKind",),
-    ("ImageType",),
-    ("AcquisitionNumber",),
-    ("AcquisitionDateTime",),
-    ("AcquisitionDate", "AcquisitionTime"),
+
+
+def _keys(text: str) -> tuple[Key, ...]:
+    return tuple(tuple(key.split()) for key in text.split(","))
+
+
+EXACT = _keys(
+    "TemporalPositionIdentifier, TemporalPositionIndex, EchoTime, EchoNumbers, InversionTime, "
+    "DiffusionBValue, DiffusionBValue DiffusionGradientOrientation, SiemensBValue, SiemensBValue SiemensDirection, "
+    "GEBValue, GEBValue GEDirectionX GEDirectionY GEDirectionZ, PhilipsBValue, PhilipsPhase, FlipAngle, KVP, "
+    "ASLContext, PhilipsLabel, NMTimeSlot, NMTimeSlice, NMEnergyWindow, NMPhase, NMRRInterval, FrameReferenceTime, "
+    "TemporalPositionTimeOffset, NominalCardiacTriggerDelayTime, TriggerTime, ComplexImageComponent, GEImageKind, "
+    "ImageType, AcquisitionNumber, AcquisitionDateTime, AcquisitionDate AcquisitionTime"
 )
-"""Attributes whose values are the same in all frames of a volume; the first that parts them wholly is taken."""
-RANKED: tuple[Key, ...] = (
-    ("TriggerTime",),
-    ("NominalCardiacTriggerDelayTime",),
-    ("AcquisitionDateTime",),
-    ("AcquisitionDate", "AcquisitionTime"),
-)
+"""Attributes whose values are the same in all frames of a volume, some in pairs; the first that parts them wholly is
+taken."""
+RANKED = _keys("TriggerTime, NominalCardiacTriggerDelayTime, AcquisitionDateTime, AcquisitionDate AcquisitionTime")
 """Times, which run on within a volume: here the n-th time of each place belongs to volume n."""
 DEPTH = 2
 """So many attributes may be needed besides the last one."""

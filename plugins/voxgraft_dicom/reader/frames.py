@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TypeVar
 
 from .attributes import Attributes
@@ -64,6 +63,5 @@ def alike(things: Iterable[T], key: Callable[[T], object]) -> list[list[T]]:
 def by_file(frames: Sequence[Frame]) -> Iterator[tuple[Header, list[tuple[int, Frame]]]]:
     """Each file with its frames and their places in the sequence."""
     placed = sorted(enumerate(frames), key=lambda pair: (str(pair[1].header.path), pair[1].index))
-    for _, group in groupby(placed, key=lambda pair: pair[1].header.path):
-        pairs = list(group)
+    for pairs in alike(placed, lambda pair: pair[1].header.path):
         yield pairs[0][1].header, pairs

@@ -88,7 +88,7 @@ class ReportWriter:
     ) -> None:
         from highdicom.sr import Comprehensive3DSR, MeasurementReport
 
-        segmentation = _segmentation(KINDS[self._options.segmentation], self._options.segmentation, sources, maker)
+        segmentation = _segmentation(self._options.segmentation, sources, maker)
         with forgiving():  # of values that the scan itself brought along
             groups = [
                 _group(number, label, size, measured, segmentation, sources, maker)
@@ -229,9 +229,9 @@ def _evidence(sources: Sources) -> list[Any]:
     ]
 
 
-def _segmentation(kind: str, option: str, sources: Sources, maker: Maker) -> Any:
+def _segmentation(option: str, sources: Sources, maker: Maker) -> Any:
     """What is known of the SEG object without its file: enough to refer to it."""
-    series, instance = object_uids(kind, sources, maker)
+    series, instance = object_uids(KINDS[option], sources, maker)
     return item(
         SOPClassUID=SEGMENTATION[option],
         StudyInstanceUID=sources.study,

@@ -42,22 +42,15 @@ TYPES = {
 """The names of each type; the last is the one that is written, without its `_t`."""
 _DTYPES = {name: code for code, names in TYPES.items() for name in names}
 _PACKINGS = {
+    **dict.fromkeys(("gzip", "gz"), "gzip"),
+    **dict.fromkeys(("bzip2", "bz2"), "bzip2"),
+    **dict.fromkeys(("text", "txt", "ascii"), "text"),
     "raw": "raw",
-    "gzip": "gzip",
-    "gz": "gzip",
-    "bzip2": "bzip2",
-    "bz2": "bzip2",
-    "text": "text",
-    "txt": "text",
-    "ascii": "text",
 }
 _SPACES = {
-    "left-posterior-superior": LPS,
-    "lps": LPS,
-    "right-anterior-superior": np.eye(3),
-    "ras": np.eye(3),
-    "left-anterior-superior": np.diag([-1.0, 1.0, 1.0]),
-    "las": np.diag([-1.0, 1.0, 1.0]),
+    **dict.fromkeys(("left-posterior-superior", "lps"), LPS),
+    **dict.fromkeys(("right-anterior-superior", "ras"), np.eye(3)),
+    **dict.fromkeys(("left-anterior-superior", "las"), np.diag([-1.0, 1.0, 1.0])),
 }
 _FIELDS = {
     "dimension", "type", "block size", "blocksize", "encoding", "endian", "content", "old min", "oldmin", "old max",

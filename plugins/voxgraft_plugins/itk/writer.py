@@ -134,10 +134,7 @@ def _packed(array: Array, dims: int, level: int, wbits: int) -> bytes:
 def _segments(labels: Labels, volume: Volume) -> list[str]:
     """The keys by which 3D Slicer knows a segmentation and its segments."""
     extent = " ".join(f"0 {n - 1}" for n in (*volume.shape, 1)[:3])
-    lines = [
-        "Segmentation_MasterRepresentation:=Binary labelmap",
-        f"Segmentation_ReferenceImageExtentOffset:={'0 0 0'}",
-    ]
+    lines = ["Segmentation_MasterRepresentation:=Binary labelmap", "Segmentation_ReferenceImageExtentOffset:=0 0 0"]
     for number, label in enumerate(labels.items):
         colour = " ".join(f"{part:.3f}" for part in _colour(number))
         name = " ".join(label.name.split())

@@ -61,26 +61,9 @@ _ANALYZE = {
     "origin": ("3i2", 253),  # SPM's
     "magic": ("S4", 344),
 }
-DATATYPES = {
-    2: "u1",
-    4: "i2",
-    8: "i4",
-    16: "f4",
-    64: "f8",
-    256: "i1",
-    512: "u2",
-    768: "u4",
-    1024: "i8",
-    1280: "u8",
-}
+DATATYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 _SPM_DATATYPES = {130: "i1", 132: "u2", 136: "u4"}
-_REFUSED = {
-    1: "single bits",
-    32: "complex numbers",
-    1536: "128-bit floats",
-    1792: "complex numbers",
-    2048: "complex numbers",
-}
+_REFUSED = {1: "single bits", 1536: "128-bit floats", **dict.fromkeys((32, 1792, 2048), "complex numbers")}
 COLOURS = {128: 3, 2304: 4}
 """Datatypes whose voxels are several bytes, red, green, blue (and alpha), side by side."""
 _VECTORS = {1006, 1007, 2003, 2004}

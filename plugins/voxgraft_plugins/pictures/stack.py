@@ -24,19 +24,10 @@ if TYPE_CHECKING:
 
 
 _MILLIMETRES = {
-    "nm": 1e-6,
-    "µm": 1e-3,
-    "μm": 1e-3,
-    "um": 1e-3,
-    "micron": 1e-3,
-    "microns": 1e-3,
-    "\\u00b5m": 1e-3,
-    "mm": 1.0,
-    "millimeter": 1.0,
-    "cm": 10.0,
-    "m": 1000.0,
-    "inch": 25.4,
-    "in": 25.4,
+    **dict.fromkeys(("µm", "μm", "um", "micron", "microns", "\\u00b5m"), 1e-3),
+    **dict.fromkeys(("mm", "millimeter"), 1.0),
+    **dict.fromkeys(("inch", "in"), 25.4),
+    **{"nm": 1e-6, "cm": 10.0, "m": 1000.0},
 }
 _INCH, _CENTIMETRE = 2, 3
 _DAMAGED = (
