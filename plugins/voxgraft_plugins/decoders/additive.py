@@ -35,7 +35,6 @@ class AddedLevels(DecoderModule):
         self.skips = nn.ModuleList(bridge(dims, inside, width) for inside, width in zip(channels, widths, strict=False))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Decoded maps from the encoder's; both are lists of (batch, channel, *spatial)."""
         check_maps(self.name, maps, self._maps)
         if self._maps == 1:
             return [self.levels[0](self.skips[0](maps[0]))]

@@ -49,7 +49,6 @@ class DeepLabV3Decoder(DecoderModule):
             )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The decoded map from the encoder's; both are lists of (batch, channel, *spatial)."""
         check_maps(self.name, maps, self._maps)
         size = maps[self._deep].shape[2:]
         joined = [enlarged(x, size, by) for x, by in zip(maps[self._deep :], self._joined, strict=True)]

@@ -34,7 +34,6 @@ class FCNDecoder(DecoderModule):
         self.scores = nn.ModuleList(CONVOLUTION[dims](inside, options.width, 1) for inside in channels[self._first :])
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The decoded map from the encoder's; both are lists of (batch, channel, *spatial)."""
         check_maps("fcn", maps, self._maps)
         chosen = maps[self._first :]
         total: Tensor = self.scores[-1](chosen[-1])

@@ -52,7 +52,6 @@ class FPNDecoder(DecoderModule):
         return [smooth(one) for smooth, one in zip(self.smooth, sums, strict=True)]
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The decoded map from the encoder's; both are lists of (batch, channel, *spatial)."""
         check_maps("fpn", maps, self._maps)
         levels = self.pyramid(maps)
         sizes = [one.shape[2:] for one in levels]

@@ -55,7 +55,6 @@ class MonaiUNetDecoder(DecoderModule):
         self.blocks = decoder.blocks[:-1]
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Decoded maps from the encoder's; both are lists of (batch, channel, *spatial)."""
         check_maps("monai-unet", maps, self._maps)
         if self._maps == 1:
             return [self.blocks[0](maps[0])]

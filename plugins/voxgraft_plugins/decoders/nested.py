@@ -41,7 +41,6 @@ class NestedUNetDecoder(DecoderModule):
                 )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Decoded maps from the encoder's; both are lists of (batch, channel, *spatial)."""
         check_maps("unetplusplus", maps, self._maps)
         if self._maps == 1:
             return [self.nodes["0_1"](maps[0])]

@@ -50,7 +50,6 @@ class UNetDecoder(DecoderModule):
         return fine
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Decoded maps from the encoder's; both are lists of (batch, channel, *spatial), fine to coarse."""
         check_maps(self.name, maps, len(self.ups) + 1)
         if not self.ups:
             return [self.levels[0](maps[0])]

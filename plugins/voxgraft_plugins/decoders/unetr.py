@@ -50,7 +50,6 @@ class UNETRDecoder(DecoderModule):
                 self.levels.append(ResidualBlock(dims, 2 * width, width, norm=norm))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Decoded maps from the encoder's; both are lists of (batch, channel, *spatial)."""
         check_maps("unetr", maps, self._maps)
         if not self.ups:
             return [self.skips[0](maps[0], maps[0].shape[2:])]
