@@ -41,7 +41,8 @@ def held_back(source: Dataset, *, pixels_checked: bool) -> tuple[str, str] | Non
             "report-text",
             "the text of a report may hold names; of reports only measurements (TID 1500) are delivered",
         )
-    if "Presentation State" in kind and _has_text(source):
+    texts = any("TextObjectSequence" in item for item in source.get("GraphicAnnotationSequence") or ())
+    if "Presentation State" in kind and texts:
         return "graphic-text", "a presentation state with texts, which may hold names"
     if _text(source, "BurnedInAnnotation") == "YES":
         return "burned-in", "Burned In Annotation (0028,0301) is YES"
@@ -92,10 +93,6 @@ def _template(source: Dataset) -> str:
     for item in source.get("ContentTemplateSequence") or ():
         return _text(item, "TemplateIdentifier")
     return ""
-
-
-def _has_text(source: Dataset) -> bool:
-    return any("TextObjectSequence" in item for item in source.get("GraphicAnnotationSequence") or ())
 
 
 def _text(source: Dataset, keyword: str) -> str:

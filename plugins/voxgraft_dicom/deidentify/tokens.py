@@ -223,9 +223,9 @@ def vocabulary() -> frozenset[str]:
 
 def cleaned(text: str, forbidden: Collection[str] = ()) -> str:
     """A text with the words of the list only; those of `forbidden` (lower case) are dropped all the same."""
-    kept = [word for word in _WORD.findall(text) if _may_stay(word.lower()) and word.lower() not in forbidden]
+    kept = [
+        word
+        for word in _WORD.findall(text)
+        if (word.lower() in vocabulary() or _NUMBER.fullmatch(word.lower())) and word.lower() not in forbidden
+    ]
     return " ".join(kept)
-
-
-def _may_stay(word: str) -> bool:
-    return word in vocabulary() or _NUMBER.fullmatch(word) is not None

@@ -90,7 +90,8 @@ class DicomLayout:
             drawn = self._masks(labels, cases)
         else:
             drawn = Matcher(labels, images, options.align == "any").match(objects, cases)
-            self._notes += _counted(drawn.notes)
+            often = Counter(drawn.notes).items()
+            self._notes += [note if times == 1 else f"{times} times: {note}" for note, times in often]
             self._problems += drawn.problems
         sound = [case for case in cases if case.id not in drawn.refused]
         kept = self._labelled(sound, drawn.masks.keys() | drawn.raters.keys())
@@ -315,11 +316,6 @@ def _summary(items: Sequence[Item]) -> str:
 
 def _kinds(items: Sequence[Item]) -> Counter[str]:
     return Counter(item.modality or "other" for item in items)
-
-
-def _counted(notes: Sequence[str]) -> list[str]:
-    """Each note once, with how often it stands there."""
-    return [text if often == 1 else f"{often} times: {text}" for text, often in Counter(notes).items()]
 
 
 def _below(path: Path, root: Path) -> str:

@@ -183,20 +183,11 @@ def _dataset(header: Header) -> Any:
         dataset = read_dicom(header.path)
         if not dataset.file_meta.get("TransferSyntaxUID"):
             dataset.file_meta.TransferSyntaxUID = header.syntax
-        for name in ("SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation", "BitsStored"):
+        meant = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelRepresentation": 0}
+        for name, usual in {**meant, "BitsStored": header.whole("BitsAllocated")}.items():
             if dataset.get(name) in (None, ""):
-                setattr(dataset, name, _usual(header)[name])
+                setattr(dataset, name, usual)
     return dataset
-
-
-def _usual(header: Header) -> dict[str, Any]:
-    """What is meant where an attribute is left out."""
-    return {
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "PixelRepresentation": 0,
-        "BitsStored": header.whole("BitsAllocated"),
-    }
 
 
 def _by_pydicom(header: Header, dataset: Any, number: int, plugin: str) -> Array:

@@ -207,16 +207,8 @@ def is_localizer(frame: Frame) -> bool:
     return "LOCALIZER" in frame.parts("ImageType")
 
 
-def _same_kind(frame: Frame, other: Frame) -> bool:
-    return _kind(frame) == _kind(other)
-
-
 def _kind(frame: Frame) -> tuple[str, str]:
     return modality_of(frame.header) or "", frame.header.sop_class
-
-
-def _same_frame(frame: Frame, other: Frame) -> bool:
-    return frame.text("FrameOfReferenceUID") == other.text("FrameOfReferenceUID")
 
 
 def _kinds(groups: Groups) -> Problem:
@@ -251,8 +243,8 @@ def _plane_name(frame: Frame) -> str:
 
 
 _RULES: tuple[tuple[Callable[[Frame, Frame], bool], Callable[[Groups], Problem]], ...] = (
-    (_same_kind, _kinds),
+    (lambda frame, other: _kind(frame) == _kind(other), _kinds),
     (same_size, _sizes),
     (same_direction, _directions),
-    (_same_frame, _frames_of_reference),
+    (lambda frame, other: frame.text("FrameOfReferenceUID") == other.text("FrameOfReferenceUID"), _frames_of_reference),
 )

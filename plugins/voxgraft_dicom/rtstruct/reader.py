@@ -158,7 +158,8 @@ def doubts(name: str, slices: Slices, mask: Array) -> Iterator[Problem]:
         yield Problem("thin-ring", text, "warning")
     steps = np.diff(sorted(slices))
     if len(steps) > 1 and steps.min() > 1:
-        text = f"{name!r} has contours on every {_ordinal(int(steps.min()))} slice at most; those between stay empty"
+        nth = {2: "second", 3: "third"}.get(int(steps.min()), f"{steps.min()}th")
+        text = f"{name!r} has contours on every {nth} slice at most; those between stay empty"
         yield Problem("sparse-contours", text, "warning")
 
 
@@ -174,10 +175,6 @@ def _thin(polygons: Sequence[tuple[Array, bool]], mask: Array) -> bool:
         return False
     around = float(np.linalg.norm(np.roll(largest, -1, axis=0) - largest, axis=1).sum())
     return 0 < int(np.count_nonzero(mask)) < 0.5 * around
-
-
-def _ordinal(number: int) -> str:
-    return {2: "second", 3: "third"}.get(number, f"{number}th")
 
 
 def _of_frame(structure_set: StructureSet, item: Item, like: Volume, say: Callable[[Problem], None]) -> list[Region]:
