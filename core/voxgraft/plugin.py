@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     from .support.files import CELLS, atomic_write, digest, read_bytes, read_json, sha256, state_of, write_json
     from .support.lock import TEMPORARY, remove, sweep_tree
     from .support.machine import free_memory, gigabytes
+    from .support.names import SIDECARS, count, fingerprint, images_in, listed, safe_ids
     from .support.progress import Progress, print_fitted, print_result
     from .support.texts import as_stored, as_written, composed, stem, write_rows
     from .support.torch_dims import CHANNELS_LAST, LINEAR
@@ -260,6 +261,7 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "Child",
     "GROUPS",
     "LINEAR",
+    "SIDECARS",
     "SLOPE",
     "TEMPORARY",
     "WorkerLost",
@@ -268,15 +270,20 @@ __all__ = [  # noqa: RUF022  # by what they are for
     "as_written",
     "check_sha256",
     "composed",
+    "count",
+    "fingerprint",
     "free_memory",
     "gigabytes",
     "hub_file",
+    "images_in",
     "inflate",
     "is_archive",
+    "listed",
     "mask_values",
     "match_names",
     "packaged_file",
     "remove",
+    "safe_ids",
     "signs",
     "slice_axis",
     "source_hash",
@@ -337,6 +344,7 @@ _NAMES = {
     "support.files": "CELLS atomic_write digest read_bytes read_json sha256 state_of write_json",
     "support.lock": "TEMPORARY remove sweep_tree",
     "support.machine": "free_memory gigabytes",
+    "support.names": "SIDECARS count fingerprint images_in listed safe_ids",
     "support.progress": "Progress print_fitted print_result",
     "support.texts": "as_stored as_written composed stem write_rows",
     "support.torch_dims": "CHANNELS_LAST LINEAR",

@@ -38,6 +38,7 @@ from voxgraft.imaging.read import read_item, scan
 from voxgraft.imaging.structures import Label, Labels
 from voxgraft.imaging.volume import Item, Problem, Volume
 from voxgraft.support.files import atomic_write
+from voxgraft_dicom.reader.reader import DicomReader
 from voxgraft_dicom.rtstruct import writer
 from voxgraft_dicom.rtstruct.filling import combined
 from voxgraft_dicom.rtstruct.options import RtstructOptions, RtstructReaderOptions
@@ -419,6 +420,8 @@ def test_contours_without_points_and_regions_without_names_are_understood(mask: 
     found = READER.structures(item, mask)
     assert found.keys() == {"ROI 1", "mystery"} and not found["ROI 1"].any()
     assert np.array_equal(found["mystery"], meant["mystery"] | meant["Tumour"])
+    (described,) = DicomReader().scan([tmp_path / "m.dcm"])
+    assert set(described.facts["names"]) == found.keys(), "a layout asks for regions by the names that they are read by"
 
 
 def test_very_many_contours_are_read_in_a_moment(mask: Volume, tmp_path: Path) -> None:

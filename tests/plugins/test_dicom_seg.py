@@ -25,6 +25,8 @@ from voxgraft.imaging.write import write
 from voxgraft_dicom.objects import sources, terms
 from voxgraft_dicom.seg import writer
 from voxgraft_dicom.seg.objects import read_object
+from voxgraft_dicom.seg.options import SegOptions
+from voxgraft_dicom.seg.writer import SegWriter
 
 LABELS = Labels((Label(1, "Left kidney"), Label(4, "mystery"), Label(300, "Tumour")))
 LPS = np.array([-1.0, -1.0, 1.0])
@@ -390,3 +392,20 @@ def test_coded_terms_are_those_of_the_standard() -> None:
 def test_a_name_finds_its_term_or_none(name: str, meaning: str, side: str | None) -> None:
     term = terms.term_of(Label(1, name))
     assert term.type[2] == meaning and (term.side[2] if term.side else None) == side
+
+
+@pytest.mark.parametrize(("count", "bits"), [(3, 8), (300, 16)])
+@pytest.mark.parametrize("shape", [(19, 14, 5), (16, 15, 4)], ids=["odd", "even"])
+def test_a_label_map_in_run_lengths_is_the_same_mask(
+    tmp_path: Path, catalogue: Catalogue, count: int, bits: int, shape: tuple[int, int, int]
+) -> None:
+    series(tmp_path / "scan", shape=shape)
+    item = only(tmp_path / "scan", catalogue)
+    labels = Labels.of({f"structure {value}": value for value in range(1, count + 1)})
+    array = np.random.default_rng(0).integers(0, count + 1, item.shape).astype(np.uint16)
+    options = SegOptions(kind="labelmap", compress="rle")
+    SegWriter(options).write(Volume(array, item.affine, dims=3, item=item), tmp_path / "m.dcm", labels=labels, facts={})
+    dataset = dcmread(tmp_path / "m.dcm")
+    assert dataset.file_meta.TransferSyntaxUID == writer.RLE and dataset.BitsAllocated == bits
+    assert dataset["PixelData"].VR == "OB" and dataset.SOPInstanceUID == dataset.file_meta.MediaStorageSOPInstanceUID
+    assert np.array_equal(matched(tmp_path / "m.dcm", item), array)

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from dicom_series import make_series
+from voxgraft_dicom.reader.attributes import BINARY, CREATORS, PRESENCE, PRIVATE, TAGS, WHOLE_NUMBERS
 from voxgraft_dicom.reader.elements import MOST, Memory
 from voxgraft_dicom.reader.header import read_header
 
@@ -74,3 +76,13 @@ def test_a_memory_stays_small(tmp_path: Path) -> None:
         read_header(file, memory)
     assert len(memory.explicit) <= MOST
     assert len(memory.before) < 200
+
+
+def test_the_table_of_attributes_is_that_of_the_standard() -> None:
+    """Tags and what is not text, by pydicom's dictionary; private elements stand in groups of odd numbers."""
+    public = TAGS.keys() - PRIVATE.keys() - CREATORS
+    assert {name: TAGS[name] for name in public} == {name: tag_for_keyword(name) for name in public}
+    assert all(TAGS[name] >> 16 & 1 for name in PRIVATE.keys() | CREATORS) and len(public) > 70
+    of = {vr: {name for name in public if dictionary_VR(TAGS[name]) == vr} for vr in ("US", "FD", "FL", "SS")}
+    assert of["US"] == WHOLE_NUMBERS and of["FD"] | of["FL"] | of["SS"] == BINARY.keys() & public
+    assert {name for name in public if dictionary_VR(TAGS[name]) in ("SQ", "OF", "OD")} == PRESENCE

@@ -18,9 +18,8 @@ from voxgraft.imaging.volume import Item, Volume
 from voxgraft_plugins.itk.metaimage import parse_metaimage
 from voxgraft_plugins.itk.minc import MincReader
 from voxgraft_plugins.itk.nrrd import parse_nrrd
-from voxgraft_plugins.itk.options import ItkWriterOptions
 from voxgraft_plugins.itk.reader import TextReader
-from voxgraft_plugins.itk.writer import MetaImageWriter, NrrdWriter
+from voxgraft_plugins.itk.writer import ItkWriterOptions, MetaImageWriter, NrrdWriter
 
 ROTATION = np.array([[0.36, 0.48, -0.8], [-0.8, 0.6, 0.0], [0.48, 0.64, 0.6]])
 AFFINE = np.eye(4)

@@ -41,7 +41,7 @@ def refused(catalogue: Catalogue, options: dict[str, Any]) -> str:
 
 def fields(catalogue: Catalogue) -> list[tuple[str, str]]:
     specs = {spec.name: spec for _, spec in catalogue.of("strategy")}
-    names = [name for name, *_ in (*STRATEGIES, *TEACHING)]
+    names = [*STRATEGIES, *TEACHING]
     return [(name, field) for name in names for field in dict(specs[name].options().model_fields)]
 
 

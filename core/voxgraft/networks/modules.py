@@ -70,7 +70,7 @@ class EncoderModule(nn.Module):
 
 
 class DecoderModule(nn.Module):
-    """Turns the encoder's feature maps into a list of decoded maps, fine to coarse.
+    """Turns the encoder's feature maps into a list of decoded maps, fine to coarse; all are (batch, channel, *spatial).
 
     Attributes:
         channels: The number of channels of each decoded map.

@@ -54,8 +54,7 @@ class Cleaner:
     _kept: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        kept = (rules.RETAINED[name] for name in self.options.retain if name in rules.RETAINED)
-        object.__setattr__(self, "_kept", frozenset().union(*kept))
+        object.__setattr__(self, "_kept", rules.kept(self.options.retain))
 
     def clean(self, dataset: Dataset, depth: int = 0) -> None:
         """Do with every element what the profile and the options say.

@@ -15,15 +15,13 @@ if TYPE_CHECKING:
     from .report import Result
 
 
+PATH = click.Path(path_type=Path)
+
+
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
-@click.option(
-    "--key",
-    "key_file",
-    type=click.Path(path_type=Path),
-    help="File with the secret key from which new UIDs are derived.",
-)
+@click.argument("source", type=PATH)
+@click.argument("target", type=PATH)
+@click.option("--key", "key_file", type=PATH, help="File with the secret key from which new UIDs are derived.")
 @click.option("--new-key", is_flag=True, help="Create the key file that --key names.")
 @click.option(
     "--dates",
@@ -41,17 +39,11 @@ if TYPE_CHECKING:
 @click.option(
     "--pixels-checked", is_flag=True, help="Confirm that you looked at the pixels; no kind of image is held back."
 )
+@click.option("--pseudonyms", type=PATH, help="CSV table with the columns patient_id and pseudonym.")
 @click.option(
-    "--pseudonyms", type=click.Path(path_type=Path), help="CSV table with the columns patient_id and pseudonym."
+    "--write-pseudonyms", type=PATH, help="Write the pseudonym table here (contains patient IDs: keep it safe)."
 )
-@click.option(
-    "--write-pseudonyms",
-    type=click.Path(path_type=Path),
-    help="Write the pseudonym table here (contains patient IDs: keep it safe).",
-)
-@click.option(
-    "--quarantine", type=click.Path(path_type=Path), help="Folder for copies of the files that are held back."
-)
+@click.option("--quarantine", type=PATH, help="Folder for copies of the files that are held back.")
 @click.option(
     "--nifti",
     "with_nifti",

@@ -18,6 +18,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from voxgraft.plugin import BadImage, VoxGraftError, atomic_write
 
 from ..objects.deflated import read_dicom
+from ..objects.header import concept
 from . import tokens
 from .clean import Cleaner, Misfit, TooDeep
 from .key import Key
@@ -253,12 +254,8 @@ def _name(source: Dataset, cleaner: Cleaner, job: Job) -> str:
 
 def _mark(dataset: Dataset, options: Options) -> None:
     """Say in the file that it was de-identified, and how (PS3.3, C.7.1.1 and C.12.1.1; PS3.15, E.1.1)."""
-    codes = []
     structured = "ContentSequence" in dataset
-    for value, meaning in options.codes(structured=structured):
-        item = Dataset()
-        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "DCM", meaning
-        codes.append(item)
+    codes = [concept(value, "DCM", meaning) for value, meaning in options.codes(structured=structured)]
     before = str(dataset.get("LongitudinalTemporalInformationModified") or "")
     keeps_less = options.dates == "keep" and before in ("REMOVED", "MODIFIED")
     dataset.PatientIdentityRemoved = "YES"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from voxgraft.plugin import UsageError
@@ -81,11 +81,7 @@ class Options:
 
     def document(self) -> dict[str, Any]:
         """As plain values, for the report."""
-        shift = {"shift_days": self.shift_days} if self.dates == "shift" else {}
-        return {
-            "dates": self.dates,
-            **shift,
-            "descriptors": self.descriptors,
-            "retain": sorted(self.retain),
-            "pixels_checked": self.pixels_checked,
-        }
+        document = {**asdict(self), "retain": sorted(self.retain)}
+        if self.dates != "shift":
+            del document["shift_days"]
+        return document

@@ -41,7 +41,8 @@ def held_back(source: Dataset, *, pixels_checked: bool) -> tuple[str, str] | Non
             "report-text",
             "the text of a report may hold names; of reports only measurements (TID 1500) are delivered",
         )
-    if "Presentation State" in kind and _has_text(source):
+    texts = any("TextObjectSequence" in item for item in source.get("GraphicAnnotationSequence") or ())
+    if "Presentation State" in kind and texts:
         return "graphic-text", "a presentation state with texts, which may hold names"
     if _text(source, "BurnedInAnnotation") == "YES":
         return "burned-in", "Burned In Annotation (0028,0301) is YES"
@@ -84,7 +85,7 @@ def _class_name(source: Dataset) -> str | None:
     """The name of the file's SOP class; None where the standard does not know it."""
     from pydicom.uid import UID, UID_dictionary
 
-    uid = _text(source, "SOPClassUID") or str(source.file_meta.get("MediaStorageSOPClassUID", ""))
+    uid = str(source.get("SOPClassUID") or "") or str(source.file_meta.get("MediaStorageSOPClassUID", ""))
     return UID(uid).name if uid in UID_dictionary else None
 
 
@@ -94,16 +95,8 @@ def _template(source: Dataset) -> str:
     return ""
 
 
-def _has_text(source: Dataset) -> bool:
-    return any("TextObjectSequence" in item for item in source.get("GraphicAnnotationSequence") or ())
-
-
 def _text(source: Dataset, keyword: str) -> str:
-    return (
-        str(source.get(keyword, "") or "").strip().upper()
-        if keyword != "SOPClassUID"
-        else str(source.get(keyword) or "")
-    )
+    return str(source.get(keyword) or "").strip().upper()
 
 
 def _several(source: Dataset, keyword: str) -> list[Any]:

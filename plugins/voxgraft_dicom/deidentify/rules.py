@@ -53,6 +53,12 @@ def tags(keywords: Iterable[str]) -> frozenset[int]:
 RETAINED = {name: tags(keywords) for name, keywords in _RULES["retained"].items()}
 """What the options `patient`, `device` and `institution` of `retain` keep."""
 
+
+def kept(retain: Iterable[str]) -> frozenset[int]:
+    """The tags of the attributes that these options of `retain` keep."""
+    return frozenset().union(*(RETAINED[name] for name in retain if name in RETAINED))
+
+
 DESCRIPTORS, BIRTH, CLASSES = tags(_RULES["descriptors"]), tags(_RULES["birth"]), tags(_RULES["classes"])
 IDENTIFYING = tags(_RULES["identifying"])
 NOBODY = frozenset(_RULES["nobody"])

@@ -55,7 +55,7 @@ def identifying(source: Dataset, options: Options) -> Tokens:
     names: set[str] = set()
     ids: set[str] = set()
     uids: set[str] = set()
-    kept = frozenset().union(*(rules.RETAINED[name] for name in options.retain if name in rules.RETAINED))
+    kept = rules.kept(options.retain)
     for element in elements(source, forgiving=True):
         tag = int(element.tag)
         if element.VR == "PN":
@@ -88,7 +88,8 @@ def found(tokens: Tokens, result: Dataset, pseudonym: str) -> str | None:
         if tag in _OWN or element.VR in ("DA", "DT", "TM", "AS", "SQ"):
             continue
         if tag in _PIXELS:
-            hit = tag == 0x7FE00010 and _in_pixels(tokens, element.value)
+            lower = element.value.lower() if tag == 0x7FE00010 and tokens.raw else b""
+            hit = any(text in lower for text in tokens.raw)
         elif element.VR in _BYTES and isinstance(element.value, bytes):
             hit = _in_bytes(tokens, element.value)
         else:
@@ -208,11 +209,6 @@ def _in_bytes(tokens: Tokens, data: bytes) -> bool:
     return False
 
 
-def _in_pixels(tokens: Tokens, data: bytes) -> bool:
-    lower = data.lower() if tokens.raw else b""
-    return any(text in lower for text in tokens.raw)
-
-
 _WORD = re.compile(r"[^\W_]+(?:[.,]\d+[^\W_]*)?")
 _NUMBER = re.compile(r"(?:[tlcsb])?\d{1,3}(?:[.,]\d{1,2})?(?:mm|cm|ms|kv|d)?")
 """Up to three digits: a thickness, a phase, a vertebra; longer ones may be the number of a patient or a date."""
@@ -227,9 +223,9 @@ def vocabulary() -> frozenset[str]:
 
 def cleaned(text: str, forbidden: Collection[str] = ()) -> str:
     """A text with the words of the list only; those of `forbidden` (lower case) are dropped all the same."""
-    kept = [word for word in _WORD.findall(text) if _may_stay(word.lower()) and word.lower() not in forbidden]
+    kept = [
+        word
+        for word in _WORD.findall(text)
+        if (word.lower() in vocabulary() or _NUMBER.fullmatch(word.lower())) and word.lower() not in forbidden
+    ]
     return " ".join(kept)
-
-
-def _may_stay(word: str) -> bool:
-    return word in vocabulary() or _NUMBER.fullmatch(word) is not None

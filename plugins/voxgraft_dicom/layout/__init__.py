@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from voxgraft.plugin import LayoutSpec, hookimpl, late, late_call
 
-if TYPE_CHECKING:
-    from .options import DicomOptions
-
 
 @hookimpl
-def voxgraft_layouts() -> list[LayoutSpec[DicomOptions]]:
+def voxgraft_layouts() -> list[LayoutSpec[Any]]:
     return [
         LayoutSpec(
             name="dicom",

@@ -8,9 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from voxgraft.plugin import is_archive
-
-from .names import SIDECARS
+from voxgraft.plugin import SIDECARS, is_archive
 
 NAMES = (".dcm", ".dicom", ".ima", "")
 """Endings of DICOM files; many have none, and many of those end in the digits of a UID."""

@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voxgraft.plugin import DataError, Item, Progress
+from voxgraft.plugin import DataError, Item, Progress, fingerprint
 
 from .index import Tree, images_in, readers_hash
-from .names import mark
 from .options import DicomOptions
 from .store import Unusable, open_store
 
@@ -33,7 +32,7 @@ def headers_of(options: DicomOptions, catalogue: Catalogue) -> tuple[list[Item],
         return images_in(tree, catalogue, None, progress), []
     own = options.index == "auto"
     try:
-        store = open_store(path, _real(options.path), readers_hash(catalogue), own=own)
+        store = open_store(path, os.path.realpath(options.path), readers_hash(catalogue), own=own)
         try:
             return images_in(tree, catalogue, store, progress), []
         finally:
@@ -54,8 +53,4 @@ def _place(options: DicomOptions, tree: Tree) -> Path | None:
     working, root = Path.cwd().resolve(), options.path.resolve()
     if options.index == "off" or tree.size < LARGE or working.is_relative_to(root):
         return None
-    return Path(FOLDER) / f"dicom-{mark(_real(options.path))[:16]}.sqlite"
-
-
-def _real(path: Path) -> str:
-    return os.path.realpath(path)
+    return Path(FOLDER) / f"dicom-{fingerprint(os.path.realpath(options.path))[:16]}.sqlite"

@@ -26,16 +26,26 @@ from typing import Any
 
 import numpy as np
 
-from voxgraft.plugin import Catalogue, Item, Problem, Progress, digest, scan_files, source_hash, version_of, walk
+from voxgraft.plugin import (
+    Catalogue,
+    Item,
+    Problem,
+    Progress,
+    digest,
+    fingerprint,
+    scan_files,
+    source_hash,
+    version_of,
+    walk,
+)
 
-from .names import mark
 from .store import Store
 
 
 def nameless(item: Item) -> Item:
     """The same image with a fingerprint in place of the patient's identifier."""
     patient = (item.patient or "").strip()
-    return replace(item, patient=mark(patient) if patient else None)
+    return replace(item, patient=fingerprint(patient) if patient else None)
 
 
 def encode(items: Sequence[Item], tree: Path) -> str:
@@ -55,18 +65,15 @@ def decode(text: str, tree: Path) -> list[Item]:
         raise ValueError("these are not records of images") from error
 
 
+_PLAIN = ("reader", "kind", "channels", "modality", "series", "description", "patient")
+"""What JSON holds of an image as it is."""
+
+
 def _record(item: Item, tree: Path) -> dict[str, Any]:
-    return {
+    return {name: getattr(item, name) for name in _PLAIN} | {
         "path": _below(item.path, tree),
-        "reader": item.reader,
-        "kind": item.kind,
         "shape": item.shape,
         "affine": item.affine.ravel().tolist(),
-        "channels": item.channels,
-        "modality": item.modality,
-        "series": item.series,
-        "description": item.description,
-        "patient": item.patient,
         "problems": [[problem.code, problem.message, problem.severity] for problem in item.problems],
         "files": [_below(file, tree) for file in item.files],
         "facts": dict(item.facts),
@@ -75,16 +82,10 @@ def _record(item: Item, tree: Path) -> dict[str, Any]:
 
 def _item(record: dict[str, Any], tree: Path) -> Item:
     return Item(
+        **{name: record[name] for name in _PLAIN},
         path=tree / record["path"],
-        reader=record["reader"],
-        kind=record["kind"],
         shape=tuple(record["shape"]),
         affine=np.array(record["affine"], dtype=np.float64).reshape(4, 4),
-        channels=record["channels"],
-        modality=record["modality"],
-        series=record["series"],
-        description=record["description"],
-        patient=record["patient"],
         problems=tuple(Problem(code, message, severity) for code, message, severity in record["problems"]),
         files=tuple(tree / file for file in record["files"]),
         facts=record["facts"],
@@ -169,16 +170,19 @@ def images_in(tree: Tree, catalogue: Catalogue, store: Store | None, progress: P
         files = [file for folder in tree.folders.values() for file in folder.files]
         return _ordered(_scanned(files, tree.root, catalogue))
     known = store.known()
-    known_items = {
-        name: items
-        for name, folder in tree.folders.items()
-        if (items := _remembered(known.get(name), folder.state, tree.root)) is not None
-    }
-    changed = {name: folder for name, folder in tree.folders.items() if name not in known_items}
-    known_items |= _read(changed, tree, catalogue, store, progress)
+
+    def items_of(folders: Mapping[str, Folder]) -> dict[str, list[Item]]:
+        kept = {
+            name: items
+            for name, folder in folders.items()
+            if (items := _remembered(known.get(name), folder.state, tree.root)) is not None
+        }
+        changed = {name: folder for name, folder in folders.items() if name not in kept}
+        return kept | _read(changed, tree, catalogue, store, progress)
+
+    single = items_of(tree.folders)
     spread: dict[str, Folder] = {}
-    single = dict(known_items)
-    for names in _together(known_items):
+    for names in list(_together(single)):
         folders = [tree.folders[name] for name in names]
         state = digest([[name, folder.state] for name, folder in zip(names, folders, strict=True)])
         files = [file for folder in folders for file in folder.files]
@@ -186,14 +190,7 @@ def images_in(tree: Tree, catalogue: Catalogue, store: Store | None, progress: P
         spread[f"*{digest(names)}"] = joint
         for name in names:
             del single[name]
-    joined = {
-        name: items
-        for name, folder in spread.items()
-        if (items := _remembered(known.get(name), folder.state, tree.root)) is not None
-    }
-    joined |= _read(
-        {name: item for name, item in spread.items() if name not in joined}, tree, catalogue, store, progress
-    )
+    joined = items_of(spread)
     store.forget(known.keys() - tree.folders.keys() - spread.keys())
     return _ordered(item for items in (*single.values(), *joined.values()) for item in items)
 

@@ -16,11 +16,15 @@ from voxgraft.plugin import (
     ImageRef,
     Item,
     Problem,
+    count,
+    images_in,
+    listed,
+    safe_ids,
     unopened_in,
     unopened_problems,
 )
 
-from .names import Naming, count, listed, masks_in
+from .names import Naming
 from .options import DicomOptions, LabelRules, Plane, Selection
 from .pick import Ambiguous, Picked, channels_of, misfit, seen_together, series_of, studies, taken
 from .structures import Drawn, Matcher
@@ -86,7 +90,8 @@ class DicomLayout:
             drawn = self._masks(labels, cases)
         else:
             drawn = Matcher(labels, images, options.align == "any").match(objects, cases)
-            self._notes += _counted(drawn.notes)
+            often = Counter(drawn.notes).items()
+            self._notes += [note if times == 1 else f"{times} times: {note}" for note, times in often]
             self._problems += drawn.problems
         sound = [case for case in cases if case.id not in drawn.refused]
         kept = self._labelled(sound, drawn.masks.keys() | drawn.raters.keys())
@@ -232,7 +237,7 @@ class DicomLayout:
             _below(item.path, self._options.path) + ("" if often[item.path] == 1 else f"-{self._naming.of(key)}")
             for item, key in zip(items, keys, strict=True)
         ]
-        ids = self._naming.safe_ids(names)
+        ids = safe_ids(names, self._naming.of)
         return [ids[name] for name in names]
 
     def _key(self, item: Item) -> str:
@@ -260,7 +265,7 @@ class DicomLayout:
     def _masks(self, labels: LabelRules, cases: Sequence[Picked]) -> Drawn:
         """Masks from a folder beside the tree."""
         assert labels.path is not None, "the options say so"
-        masks = masks_in(labels.path)
+        masks, _ = images_in(labels.path)
         drawn = Drawn()
         for case in cases:
             folder = case.grid.path if case.grid.path.is_dir() else case.grid.path.parent
@@ -311,11 +316,6 @@ def _summary(items: Sequence[Item]) -> str:
 
 def _kinds(items: Sequence[Item]) -> Counter[str]:
     return Counter(item.modality or "other" for item in items)
-
-
-def _counted(notes: Sequence[str]) -> list[str]:
-    """Each note once, with how often it stands there."""
-    return [text if often == 1 else f"{often} times: {text}" for text, often in Counter(notes).items()]
 
 
 def _below(path: Path, root: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -9,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from voxgraft.plugin import Item, Problem, orientation_of, plane_of
+from voxgraft.plugin import Item, Problem, listed, orientation_of, plane_of
 
 from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving
-from .names import listed
 from .options import DicomOptions, Range, Rule, Selection, Spacing
 
 TOGETHER = ("shared-uid", "split-series", "localizer", "duplicate-file")
@@ -144,12 +144,12 @@ def taken(items: Sequence[Item], take: str) -> list[Item]:
         return list(items)
     if take == "one":
         raise Ambiguous(f"{listed(_called(items), 'series')} fit")
-    measure, last = _MEASURES[take]
+    measure, last, word = _MEASURES[take]
     values = [measure(item) for item in items]
     best = (max if last else min)(values)
     best_items = [item for item, value in zip(items, values, strict=True) if value == best]
     if len(best_items) > 1:
-        raise Ambiguous(f"{listed(_called(best_items), 'series')} fit, and none is {_WORDS[take]}")
+        raise Ambiguous(f"{listed(_called(best_items), 'series')} fit, and none is {word}")
     return best_items
 
 
@@ -200,25 +200,17 @@ def _time(item: Item) -> tuple[str, str, float]:
 
 
 def _voxels(item: Item) -> float:
-    size = 1.0
-    for axis in item.shape or (0,):
-        size *= axis
-    return size
+    return float(math.prod(item.shape or (0,)))
 
 
 def _thickness(item: Item) -> float:
     return round(item.spacing[2], 4) if len(item.shape) == 3 and slices_of(item) > 1 else float("inf")
 
 
-_MEASURES: dict[str, tuple[Callable[[Item], tuple[str, str, float] | float], bool]] = {
-    "first": (_time, False),
-    "last": (_time, True),
-    "largest": (_voxels, True),
-    "thinnest": (_thickness, False),
+_MEASURES: dict[str, tuple[Callable[[Item], tuple[str, str, float] | float], bool, str]] = {
+    "first": (_time, False, "the first"),
+    "last": (_time, True, "the last"),
+    "largest": (_voxels, True, "larger than the others"),
+    "thinnest": (_thickness, False, "thinner than the others"),
 }
-_WORDS = {
-    "first": "the first",
-    "last": "the last",
-    "largest": "larger than the others",
-    "thinnest": "thinner than the others",
-}
+"""What is compared, whether the most of it is taken, and what that one is."""

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from filecmp import cmp
 from pathlib import Path
 
-from voxgraft.plugin import ImageRef, Item, Labels, Problem
+from voxgraft.plugin import ImageRef, Item, Labels, Problem, count, listed
 
-from .names import count, listed
 from .options import LabelRules
 from .pick import Picked, fits_one, series_of
 from .terms import Terms
@@ -81,7 +80,7 @@ class Matcher:
         hit = case, image
         self._by_series.setdefault(series_of(image), []).append(hit)
         self._by_frame.setdefault((_study(image), frame_of(image)), []).append(hit)
-        for instance in _instances(image):
+        for instance in _texts(image, "instances"):
             self._by_instance.setdefault(instance, []).append(hit)
 
     def _wanted(self, objects: Sequence[Item]) -> list[Item]:
@@ -231,10 +230,6 @@ def _each_once(hits: Iterable[Hit]) -> list[Hit]:
 
 def _study(item: Item) -> str:
     return str(item.facts.get("study") or "")
-
-
-def _instances(item: Item) -> list[str]:
-    return _texts(item, "instances")
 
 
 def _texts(item: Item, fact: str) -> list[str]:

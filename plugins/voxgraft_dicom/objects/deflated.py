@@ -21,7 +21,8 @@ COPIES = 3
 """Times the inflated bytes are in memory while pydicom reads them."""
 _DAMAGED: Any = isal_zlib.error
 _BLOCK = 1 << 20
-_PIXELS = b"\xe0\x7f\x10\x00"
+_PIXELS = {0x10: "PixelData", 0x08: "FloatPixelData", 0x09: "DoubleFloatPixelData"}
+"""The three attributes that may hold pixels, by their numbers in group 7FE0."""
 _PREAMBLE, _META = 128, 1 << 14
 
 
@@ -45,9 +46,7 @@ def read_dicom(path: Path, *, pixels: bool = True, **options: Any) -> Any:
 
 
 def read_head(path: Path) -> tuple[Any, int]:
-    """A file without its pixel data where it is deflated, whole where not; and the length of its pixel data in bytes.
-
-    The length is -1 where there are none.
+    """A file, with empty pixel data where it is deflated; and the length of its pixel data in bytes, -1 for none.
 
     Raises:
         BadImage, OSError: See `read_dicom`.
@@ -55,7 +54,7 @@ def read_head(path: Path) -> tuple[Any, int]:
     if (start := _deflated_from(path)) is not None:
         return _read_deflated(path, start, False, {})
     dataset = read_dicom(path)
-    return dataset, len(dataset.PixelData) if "PixelData" in dataset else -1
+    return dataset, next((len(dataset[name].value) for name in _PIXELS.values() if name in dataset), -1)
 
 
 def _deflated_from(path: Path) -> int | None:
@@ -81,7 +80,10 @@ def _read_deflated(path: Path, start: int, pixels: bool, options: dict[str, Any]
     """
     data, ended = _inflated(path, start, HEAD)
     dataset, at = _elements(path, start, data, False, options)
-    length = unpack_from("<I", data, at + 8)[0] if data[at : at + 4] == _PIXELS and at + 12 <= len(data) else -1
+    found = data[at : at + 2] == b"\xe0\x7f" and at + 12 <= len(data) and data[at + 2] in _PIXELS
+    length = unpack_from("<I", data, at + 8)[0] if found else -1
+    if found:
+        setattr(dataset, _PIXELS[data[at + 2]], b"")
     if not ended and length < 0:
         raise BadImage(path, f"it is deflated, and its header unpacks to more than the {HEAD} bytes that are read")
     needed = _promised(path, start, data) if length >= 0 else 0

@@ -14,31 +14,8 @@ from threading import Lock
 
 from voxgraft.plugin import BadImage
 
-
-class _Forgiving:
-    """What `forgiving` has changed, and for how many callers."""
-
-    def __init__(self) -> None:
-        self._lock, self._callers, self._changes = Lock(), 0, ExitStack()
-
-    def enter(self) -> None:
-        from pydicom import config
-
-        with self._lock:
-            if not self._callers:
-                self._changes.enter_context(warnings.catch_warnings())
-                self._changes.enter_context(config.disable_value_validation())
-                warnings.simplefilter("ignore")
-            self._callers += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._callers -= 1
-            if not self._callers:
-                self._changes.close()
-
-
-_FORGIVING = _Forgiving()
+_lock, _changes, _callers = Lock(), ExitStack(), 0
+"""What `forgiving` has changed, and for how many callers."""
 
 
 @contextmanager
@@ -47,11 +24,38 @@ def forgiving() -> Iterator[None]:
 
     Several threads may ask for it at once; the last to leave puts things as they were before the first.
     """
-    _FORGIVING.enter()
+    global _callers
+    from pydicom import config
+
+    with _lock:
+        if not _callers:
+            _changes.enter_context(warnings.catch_warnings())
+            _changes.enter_context(config.disable_value_validation())
+            warnings.simplefilter("ignore")
+        _callers += 1
     try:
         yield
     finally:
-        _FORGIVING.leave()
+        with _lock:
+            _callers -= 1
+            if not _callers:
+                _changes.close()
+
+
+@contextmanager
+def refusing(refusal: Exception) -> Iterator[None]:
+    """Raises `refusal` where pydicom fails on what is badly written, as it does in many ways.
+
+    Raises:
+        OSError: A file cannot be read; this and what is of the kind of `refusal` stay as they are.
+    """
+    try:
+        with forgiving():
+            yield
+    except (type(refusal), OSError):
+        raise
+    except Exception as error:
+        raise refusal from error
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from .identity import Maker, long_string
-from .sources import Sources
+from .sources import Plane, Sources
+from .terms import PRIVATE, Term
 
 BLANK = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
@@ -116,6 +117,23 @@ def series_number(sources: Sources, offset: int) -> int:
         return offset
 
 
+def item(**attributes: Any) -> Any:
+    """An item of a sequence, with those of the attributes that are not None."""
+    from pydicom.dataset import Dataset
+
+    made = Dataset()
+    for name, value in attributes.items():
+        if value is not None:
+            setattr(made, name, value)
+    return made
+
+
+def reference(plane: Plane) -> Any:
+    """An item that names the instance, and the frame where it has several, that a slice is from."""
+    sop_class, instance = plane.instance
+    return item(ReferencedSOPClassUID=sop_class, ReferencedSOPInstanceUID=instance, ReferencedFrameNumber=plane.frame)
+
+
 def concept(value: str, scheme: str, meaning: str) -> Any:
     """A coded term as an item of a sequence.
 
@@ -124,49 +142,46 @@ def concept(value: str, scheme: str, meaning: str) -> Any:
         scheme: Its coding scheme, such as `SCT`.
         meaning: The code in words, at most 64 letters.
     """
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
     name = "CodeValue" if len(value) <= 16 else "LongCodeValue"
-    setattr(item, name, value)
-    item.CodingSchemeDesignator, item.CodeMeaning = scheme, meaning
-    return item
+    return item(**{name: value}, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
+
+
+def kind_of(term: Term) -> Any:
+    """The coded type of a structure, with its side where its name tells one."""
+    kind = concept(*term.type)
+    if term.side is not None:
+        kind.SegmentedPropertyTypeModifierCodeSequence = [concept(*term.side)]
+    return kind
 
 
 def algorithm(maker: Maker) -> Any:
     """An item that identifies an algorithm: the model's name, version and hash."""
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    item.AlgorithmFamilyCodeSequence = [concept("123110", "DCM", "Artificial Intelligence")]
-    item.AlgorithmName, item.AlgorithmVersion, item.AlgorithmSource = maker.model, maker.version, "VoxGraft"
-    if maker.hash:
-        item.AlgorithmParameters = f"sha256={maker.hash}"
-    return item
+    return item(
+        AlgorithmFamilyCodeSequence=[concept("123110", "DCM", "Artificial Intelligence")],
+        AlgorithmName=maker.model,
+        AlgorithmVersion=maker.version,
+        AlgorithmSource="VoxGraft",
+        AlgorithmParameters=f"sha256={maker.hash}" if maker.hash else None,
+    )
 
 
 def private_scheme() -> Any:
     """What the coding scheme of structures without a coded term is, as readers of the object may want to know."""
-    from pydicom.dataset import Dataset
-
-    from .terms import PRIVATE
-
-    item = Dataset()
-    item.CodingSchemeDesignator, item.CodingSchemeName = PRIVATE, "Names of structures in VoxGraft models"
-    item.CodingSchemeResponsibleOrganization = "VoxGraft"
-    return item
+    return item(
+        CodingSchemeDesignator=PRIVATE,
+        CodingSchemeName="Names of structures in VoxGraft models",
+        CodingSchemeResponsibleOrganization="VoxGraft",
+    )
 
 
 def _equipment(maker: Maker, manufacturer: str) -> Any:
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [concept("109102", "DCM", "Processing Equipment")]
-    item.Manufacturer, item.ManufacturerModelName = manufacturer, maker.model
-    item.SoftwareVersions = [maker.version, maker.software]
-    if maker.hash:
-        item.DeviceSerialNumber = maker.hash
-    return item
+    return item(
+        PurposeOfReferenceCodeSequence=[concept("109102", "DCM", "Processing Equipment")],
+        Manufacturer=manufacturer,
+        ManufacturerModelName=maker.model,
+        SoftwareVersions=[maker.version, maker.software],
+        DeviceSerialNumber=maker.hash or None,
+    )
 
 
 def _value(sources: Sources, name: str) -> str:

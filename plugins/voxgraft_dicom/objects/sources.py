@@ -156,7 +156,8 @@ def _scan_of(volume: Volume, target: Path) -> Item:
 def _planes(volume: Volume, item: Item, headers: Sequence[Any]) -> tuple[Plane, ...]:
     """The slice behind each index of the last axis."""
     slices = volume.shape[2] if volume.dims == 3 else 1
-    single = all(int(header.get("NumberOfFrames") or 1) == 1 and not _groups(header) for header in headers)
+    groups = "PerFrameFunctionalGroupsSequence"
+    single = all(int(header.get("NumberOfFrames") or 1) == 1 and groups not in header for header in headers)
     if single:
         frames = [Plane(header, None, _numbers(header.get("ImagePositionPatient"), 3)) for header in headers]
         if slices == len(headers):
@@ -194,10 +195,6 @@ def _frames(header: Any) -> list[Plane]:
         )
         planes.append(Plane(header, number + 1, _numbers(position.get("ImagePositionPatient"), 3)))
     return planes
-
-
-def _groups(header: Any) -> bool:
-    return "PerFrameFunctionalGroupsSequence" in header
 
 
 def _orientation(plane: Plane) -> tuple[float, ...] | None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from voxgraft.plugin import ReaderSpec, hookimpl, late, late_call
 
-if TYPE_CHECKING:
-    from .options import DicomOptions
-
 
 @hookimpl
-def voxgraft_readers() -> list[ReaderSpec[DicomOptions]]:
+def voxgraft_readers() -> list[ReaderSpec[Any]]:
     return [
         ReaderSpec(
             name="dicom",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 from .frames import Frame
@@ -12,47 +13,23 @@ Key = tuple[str, ...]
 
 INDEX = "DimensionIndexValues of "
 """Begins the names under which the dimension indices of enhanced objects stand among the values of a frame."""
-EXACT: tuple[Key, ...] = (
-    ("TemporalPositionIdentifier",),
-    ("TemporalPositionIndex",),
-    ("EchoTime",),
-    ("EchoNumbers",),
-    ("InversionTime",),
-    ("DiffusionBValue",),
-    ("DiffusionBValue", "DiffusionGradientOrientation"),
-    ("SiemensBValue",),
-    ("SiemensBValue", "SiemensDirection"),
-    ("GEBValue",),
-    ("GEBValue", "GEDirectionX", "GEDirectionY", "GEDirectionZ"),
-    ("PhilipsBValue",),
-    ("PhilipsPhase",),
-    ("FlipAngle",),
-    ("KVP",),
-    ("ASLContext",),
-    ("PhilipsLabel",),
-    ("NMTimeSlot",),
-    ("NMTimeSlice",),
-    ("NMEnergyWindow",),
-    ("NMPhase",),
-    ("NMRRInterval",),
-    ("FrameReferenceTime",),
-    ("TemporalPositionTimeOffset",),
-    ("NominalCardiacTriggerDelayTime",),
-    ("TriggerTime",),
-    ("ComplexImageComponent",),
-    ("GEImageKind",),
-    ("ImageType",),
-    ("AcquisitionNumber",),
-    ("AcquisitionDateTime",),
-    ("AcquisitionDate", "AcquisitionTime"),
+
+
+def _keys(text: str) -> tuple[Key, ...]:
+    return tuple(tuple(key.split()) for key in text.split(","))
+
+
+EXACT = _keys(
+    "TemporalPositionIdentifier, TemporalPositionIndex, EchoTime, EchoNumbers, InversionTime, "
+    "DiffusionBValue, DiffusionBValue DiffusionGradientOrientation, SiemensBValue, SiemensBValue SiemensDirection, "
+    "GEBValue, GEBValue GEDirectionX GEDirectionY GEDirectionZ, PhilipsBValue, PhilipsPhase, FlipAngle, KVP, "
+    "ASLContext, PhilipsLabel, NMTimeSlot, NMTimeSlice, NMEnergyWindow, NMPhase, NMRRInterval, FrameReferenceTime, "
+    "TemporalPositionTimeOffset, NominalCardiacTriggerDelayTime, TriggerTime, ComplexImageComponent, GEImageKind, "
+    "ImageType, AcquisitionNumber, AcquisitionDateTime, AcquisitionDate AcquisitionTime"
 )
-"""Attributes whose values are the same in all frames of a volume; the first that parts them wholly is taken."""
-RANKED: tuple[Key, ...] = (
-    ("TriggerTime",),
-    ("NominalCardiacTriggerDelayTime",),
-    ("AcquisitionDateTime",),
-    ("AcquisitionDate", "AcquisitionTime"),
-)
+"""Attributes whose values are the same in all frames of a volume, some in pairs; the first that parts them wholly is
+taken."""
+RANKED = _keys("TriggerTime, NominalCardiacTriggerDelayTime, AcquisitionDateTime, AcquisitionDate AcquisitionTime")
 """Times, which run on within a volume: here the n-th time of each place belongs to volume n."""
 DEPTH = 2
 """So many attributes may be needed besides the last one."""
@@ -89,13 +66,15 @@ def parted(positions: Sequence[Sequence[Frame]], counted: bool = False) -> Parte
     if len({(frame.header.instance, frame.index, frame.corner) for frame in frames}) < len(frames):
         return None
     indices = sorted({name for name in frames[0].values if name.startswith(INDEX)})
-    for names in (*EXACT, *((index,) for index in indices)):
-        if (parts := _exactly(positions, names)) is not None:
-            return parts
-    for names in RANKED:
-        if (parts := _by_rank(positions, names)) is not None:
-            return parts
-    return _nested(positions, DEPTH) or (_in_blocks(positions) if counted else None)
+    parts = _by_one(positions, [*EXACT, *((index,) for index in indices)]) or _nested(positions, DEPTH)
+    return parts or (_in_blocks(positions) if counted else None)
+
+
+def _by_one(positions: Sequence[Sequence[Frame]], exact: Sequence[Key] = EXACT) -> Parted | None:
+    """Volumes that one attribute distinguishes: by its values, or by the rank of its times."""
+    ways = [partial(_exactly, positions, names) for names in exact]
+    ways += [partial(_by_rank, positions, names) for names in RANKED]
+    return next((parts for way in ways if (parts := way()) is not None), None)
 
 
 def _nested(positions: Sequence[Sequence[Frame]], depth: int) -> Parted | None:
@@ -123,13 +102,7 @@ def _within(positions: Sequence[Sequence[Frame]], depth: int) -> Parted | None:
     """The volumes of one group."""
     if len(positions[0]) == 1:
         return Parted("", ("",), (tuple(position[0] for position in positions),))
-    for names in EXACT:
-        if (parts := _exactly(positions, names)) is not None:
-            return parts
-    for names in RANKED:
-        if (parts := _by_rank(positions, names)) is not None:
-            return parts
-    return _nested(positions, depth - 1) if depth > 1 else None
+    return _by_one(positions) or (_nested(positions, depth - 1) if depth > 1 else None)
 
 
 def _joined(names: Key, keys: Sequence[Key], parts: Sequence[Parted]) -> Parted:

@@ -9,7 +9,6 @@ Decoders take the memory that a stream or a header names, so each frame is looke
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,11 +24,10 @@ from ..objects.forgiving import forgiving
 from .attributes import WHOLE_NUMBERS
 from .elements import BIG_ENDIAN
 from .header import NATIVE, Header
-from .jpeg import depth, depth_of_2000, exact, fits, size_of
-from .pixels import CODECS
+from .jpeg import depth, exact, fits, precision, size_of
+from .pixels import CODECS, RLE
 from .stored import Strange, keep_stored
 
-RLE = "1.2.840.10008.1.2.5"
 PACKED = 128
 """To at most so many times its length a frame of RLE unpacks (PS3.5, annex G)."""
 WORK = 12
@@ -56,25 +54,7 @@ def _times(size: tuple[int, int]) -> str:
     return f"{size[1]}x{size[0]}"
 
 
-PLUGINS = {
-    "1.2.840.10008.1.2.4.50": ("pillow", "SimpleITK"),
-    "1.2.840.10008.1.2.4.51": ("SimpleITK", "pillow"),
-    "1.2.840.10008.1.2.4.57": ("SimpleITK",),
-    "1.2.840.10008.1.2.4.70": ("SimpleITK",),
-    "1.2.840.10008.1.2.4.80": ("pyjpegls",),
-    "1.2.840.10008.1.2.4.81": ("pyjpegls",),
-    "1.2.840.10008.1.2.4.90": ("SimpleITK", "pylibjpeg"),
-    "1.2.840.10008.1.2.4.91": ("SimpleITK", "pylibjpeg"),
-    "1.2.840.10008.1.2.4.201": ("pylibjpeg",),
-    "1.2.840.10008.1.2.4.202": ("pylibjpeg",),
-    "1.2.840.10008.1.2.4.203": ("pylibjpeg",),
-    RLE: ("pylibjpeg", "pydicom"),
-}
-"""The decoders of each transfer syntax in the order of trial: pydicom's plugins, and SimpleITK."""
-SAFE: dict[str, Callable[[bytes, Header], bool]] = {
-    "1.2.840.10008.1.2.4.90": exact,
-    "1.2.840.10008.1.2.4.91": exact,
-}
+SAFE = dict.fromkeys(("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"), exact)
 """What a stream must be to be given to SimpleITK; of JPEG it must be `fits`."""
 
 
@@ -134,19 +114,19 @@ class Packed:
 
 def _decode(header: Header, dataset: Any, stored: np.dtype[Any], number: int) -> Array:
     failure: BaseException | None = None
-    if header.syntax in PLUGINS and (reason := _refusal(header, dataset, number)):
+    name, decoders = CODECS.get(header.syntax, ("not compressed", ("",)))
+    if header.syntax in CODECS and (reason := _refusal(header, dataset, number)):
         raise BadImage(header.path, reason)
-    for name in PLUGINS.get(header.syntax, ("",)):
+    for decoder in decoders:
         try:
-            if name == "SimpleITK":
+            if decoder == "SimpleITK":
                 return _by_simpleitk(header, _stream(header, dataset, number), stored)
-            return _by_pydicom(header, dataset, number, name)
+            return _by_pydicom(header, dataset, number, decoder)
         except BaseException as error:
             # A decoder written in Rust panics on damaged streams, with an exception that is none of the usual.
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
             failure = error
-    name = CODECS.get(header.syntax, "not compressed")
     raise BadImage(header.path, f"its pixels cannot be decoded ({name}); the file is damaged") from failure
 
 
@@ -156,11 +136,6 @@ def _refusal(header: Header, dataset: Any, number: int) -> str:
         return refusal(_stream(header, dataset, number), header)
     except (ValueError, struct.error, EOFError, AttributeError):
         return ""
-
-
-def precision(stream: bytes) -> int:
-    """The bits of a sample as a compressed stream states them; 0 where it does not."""
-    return depth(stream) or depth_of_2000(stream)
 
 
 def _stream(header: Header, dataset: Any, number: int) -> bytes:
@@ -208,20 +183,11 @@ def _dataset(header: Header) -> Any:
         dataset = read_dicom(header.path)
         if not dataset.file_meta.get("TransferSyntaxUID"):
             dataset.file_meta.TransferSyntaxUID = header.syntax
-        for name in ("SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation", "BitsStored"):
+        meant = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "PixelRepresentation": 0}
+        for name, usual in {**meant, "BitsStored": header.whole("BitsAllocated")}.items():
             if dataset.get(name) in (None, ""):
-                setattr(dataset, name, _usual(header)[name])
+                setattr(dataset, name, usual)
     return dataset
-
-
-def _usual(header: Header) -> dict[str, Any]:
-    """What is meant where an attribute is left out."""
-    return {
-        "SamplesPerPixel": 1,
-        "PhotometricInterpretation": "MONOCHROME2",
-        "PixelRepresentation": 0,
-        "BitsStored": header.whole("BitsAllocated"),
-    }
 
 
 def _by_pydicom(header: Header, dataset: Any, number: int, plugin: str) -> Array:

@@ -15,7 +15,8 @@ from struct import Struct, error
 
 PREAMBLE = 128
 MAGIC = b"DICM"
-PIXEL_DATA = 0x7FE00010
+PIXEL_DATA, FLOATS, DOUBLES = 0x7FE00010, 0x7FE00008, 0x7FE00009
+"""Pixels as whole numbers, and as numbers in single and in double precision; a file has one of the three."""
 UNDEFINED = 0xFFFFFFFF
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 DEFLATED, BIG_ENDIAN, GE_PRIVATE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2", "1.2.840.113619.5.2"
@@ -94,8 +95,9 @@ def walk(data: bytes, size: int, wanted: frozenset[int], memory: Memory) -> Walk
                 start, unknown = at + 8, False
             else:
                 start, length, unknown = _value(data, at, implicit and group != 2)
-            if tag == PIXEL_DATA:
+            if tag in (PIXEL_DATA, FLOATS, DOUBLES):
                 memory.learn(data, steps, implicit, wanted)
+                values |= {tag: b""} if tag in wanted else {}
                 return Walk(values, syntax, start, -1 if length == UNDEFINED else length, True)
             end = _after_items(data, start, implicit or unknown) if length == UNDEFINED else start + length
             if tag in wanted:

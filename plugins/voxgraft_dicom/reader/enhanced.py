@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..objects.deflated import read_dicom
-from ..objects.forgiving import forgiving
+from ..objects.forgiving import refusing
 from .attributes import shown
 from .channels import INDEX
 from .frames import Frame
@@ -63,14 +63,8 @@ def frames_of(header: Header) -> list[Frame]:
     Raises:
         Inconsistent: Its functional groups cannot be read, or are not as many as its frames.
     """
-    try:
-        with forgiving():
-            dataset = read_dicom(header.path, pixels=False)
-            return _frames(header, dataset)
-    except (Inconsistent, OSError):
-        raise
-    except Exception as error:  # pydicom fails in many ways on what is badly written
-        raise Inconsistent("its functional groups cannot be understood") from error
+    with refusing(Inconsistent("its functional groups cannot be understood")):
+        return _frames(header, read_dicom(header.path, pixels=False))
 
 
 def _frames(header: Header, dataset: Any) -> list[Frame]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from typing import TypeVar
 
 from .attributes import Attributes
 from .header import Header
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,16 @@ def headers_of(frames: Sequence[Frame]) -> list[Header]:
     return list({frame.header.path: frame.header for frame in frames}.values())
 
 
+def alike(things: Iterable[T], key: Callable[[T], object]) -> list[list[T]]:
+    """Things in groups of one key, in the order in which the keys come."""
+    groups: dict[object, list[T]] = {}
+    for thing in things:
+        groups.setdefault(key(thing), []).append(thing)
+    return list(groups.values())
+
+
 def by_file(frames: Sequence[Frame]) -> Iterator[tuple[Header, list[tuple[int, Frame]]]]:
     """Each file with its frames and their places in the sequence."""
     placed = sorted(enumerate(frames), key=lambda pair: (str(pair[1].header.path), pair[1].index))
-    for _, group in groupby(placed, key=lambda pair: pair[1].header.path):
-        pairs = list(group)
+    for pairs in alike(placed, lambda pair: pair[1].header.path):
         yield pairs[0][1].header, pairs

@@ -25,8 +25,8 @@ SAME_DIRECTION = 1e-3
 SAME_PIXEL = 1e-3
 OFF_GRID, OFF_GRID_MM, OFF_GRID_MOST = 0.01, 0.06, 0.1
 LEANING, LEANING_MM = 5e-4, 0.1
-FEWEST_LEANING, MOST_LEANING = 3, 45.0
-"""Slices that show that each is shifted alike, and degrees beyond which no gantry leans."""
+FEWEST_REGULAR, MOST_LEANING = 3, 45.0
+"""Slices that show that what lies between them is always the same, and degrees beyond which no gantry leans."""
 GAP = 1.5
 """A distance this many times the usual one is a gap of missing slices, not an irregular step."""
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -115,10 +115,9 @@ def stacked(frames: Sequence[Frame], counted: bool = False) -> Stack:
             )
     positions = np.stack([planes[id(frame)].position for frame in channels[0]])
     if not problems and len(positions) > 1:
-        problems = (
-            *_off_grid((positions - positions[0]) @ normal, positions[0] @ normal),
-            *_leaning(positions, normal),
-        )
+        along = (positions - positions[0]) @ normal
+        doubts = _off_grid(along, positions[0] @ normal) or _skipping(channels[0], along[-1] / (len(along) - 1))
+        problems = (*doubts, *_leaning(positions, normal))
     first, steps = planes[id(channels[0][0])], len(positions) - 1
     run = positions[-1] - positions[0]
     if len(groups) == 1 and not problems:
@@ -207,6 +206,27 @@ def _off_grid(positions: Array, start: float) -> tuple[Problem, ...]:
     return ()
 
 
+def _skipping(frames: Sequence[Frame], spacing: float) -> tuple[Problem, ...]:
+    """Whether regular slices may be every second (third, ...) one of a series, by what the header says of all of it.
+
+    That is so where SpacingBetweenSlices is a half (a third, ...) of what lies between them. Where nothing says how far
+    apart they lie, their numbers tell it if there is room between them: a gap alone is usual, and so are numbers that
+    count other contrasts or reconstructions in the same place.
+    """
+    stated, thickness = frames[0].number("SpacingBetweenSlices", 0.0), frames[0].number("SliceThickness", 0.0)
+    numbers = np.diff([frame.whole("InstanceNumber", -1) for frame in frames])
+    if stated > 0:
+        several, why = round(spacing / stated), f"its header says {stated:.2f} (SpacingBetweenSlices)"
+        skipped = abs(spacing / stated - several) <= OFF_GRID * several
+    else:
+        several, why = abs(int(numbers[0])), "their InstanceNumbers leave out as many as would fit between them"
+        skipped = 0 < (several - 0.5) * thickness <= spacing and bool((numbers == numbers[0]).all())
+    if len(frames) < FEWEST_REGULAR or several < 2 or not skipped:
+        return ()
+    text = f"its slices lie {spacing:.2f} mm apart, and {why}; only 1 in {several} of its slices may be here"
+    return (Problem("skipped-slices", text, "warning"),)
+
+
 def _leaning(positions: Array, normal: Array) -> tuple[Problem, ...]:
     """Slices that are shifted against each other within their planes, as with a tilted gantry; positions (slice, 3)."""
     runs = positions - positions[0]
@@ -220,7 +240,7 @@ def _leaning(positions: Array, normal: Array) -> tuple[Problem, ...]:
     angle = float(np.degrees(np.arctan2(aside[-1], heights[-1])))
     text = f"its gantry was tilted: the slices lean by {angle:.1f} degrees, {aside[-1]:.1f} mm from first to last"
     even = np.abs(runs - np.arange(len(runs))[:, None] / (len(runs) - 1) * runs[-1]).max()
-    if len(runs) < FEWEST_LEANING or angle > MOST_LEANING or even > LEANING_MM:
+    if len(runs) < FEWEST_REGULAR or angle > MOST_LEANING or even > LEANING_MM:
         return (Problem("gantry-tilt", f"{text}, and not by the same shift from each slice to the next"),)
     text += "; the grid is sheared in the same way, and distances are computed as if it were not"
     return (Problem("gantry-tilt", text, "warning"),)

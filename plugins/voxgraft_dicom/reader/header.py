@@ -55,6 +55,11 @@ class Header(Attributes):
         return self.text("SOPInstanceUID") or self.text("MediaStorageSOPInstanceUID")
 
     @property
+    def floating(self) -> int:
+        """The bytes of a pixel that is stored as a floating-point number; 0 where pixels are whole numbers."""
+        return 4 if self.text("FloatPixelData") else 8 if self.text("DoubleFloatPixelData") else 0
+
+    @property
     def native(self) -> bool:
         """The pixels lie in the file as they are, to be read without a decoder."""
         return self.plain and self.syntax in (IMPLICIT, EXPLICIT) and self.length >= 0
@@ -209,8 +214,8 @@ TOMOGRAPHIC = {STORAGE + "2": "CT", STORAGE + "4": "MR", STORAGE + "128": "PT"}
 """Single slices: without a place in the patient they are of no use."""
 STRUCTURES = {STORAGE + "66.4": "dicom-seg", STORAGE + "66.7": "dicom-seg", STORAGE + "481.3": "dicom-rtstruct"}
 """Objects that hold structures of an image, with the readers that understand them."""
-_IMAGES = frozenset({"1", "2", "3", "4", "5", "6", "7", "12", "13", "14", "20", "77", "128", "130"})
-_NO_IMAGES = frozenset(map(str, (*range(8, 12), 30, 66, 67, 68, 78, 79, 80, 88, 90, 91, 104, 129, 131, 200, 201, 481)))
+_IMAGES = frozenset({"1", "2", "3", "4", "5", "6", "7", "12", "13", "14", "20", "30", "77", "128", "130"})
+_NO_IMAGES = frozenset(map(str, (*range(8, 12), 66, 67, 68, 78, 79, 80, 88, 90, 91, 104, 129, 131, 200, 201, 481)))
 _NO_IMAGES_BY_NAME = frozenset({STORAGE + "4.2", STORAGE + "77.1.5.3", STORAGE + "501.3"})
 
 

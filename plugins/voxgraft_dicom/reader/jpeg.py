@@ -47,13 +47,13 @@ def depth(stream: bytes) -> int:
     return measured[0] if measured else 0
 
 
-def depth_of_2000(stream: bytes) -> int:
-    """The bits of the first component; 0 where it is not a plain codestream of JPEG 2000."""
+def precision(stream: bytes) -> int:
+    """The bits of a sample, also of JPEG 2000; 0 where the stream does not state them."""
     try:
         size = _codestream(stream)
     except error:
-        return 0
-    return size[3] if size else 0
+        size = ()
+    return depth(stream) or (size[3] if size else 0)
 
 
 def size_of(stream: bytes) -> tuple[int, int] | None:

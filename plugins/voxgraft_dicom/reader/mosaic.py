@@ -18,7 +18,7 @@ import numpy as np
 from voxgraft.plugin import Array
 
 from ..objects.deflated import read_dicom
-from ..objects.forgiving import forgiving
+from ..objects.forgiving import refusing
 from .frames import Frame
 from .header import Header
 
@@ -109,18 +109,13 @@ def _run(header: Header, position: Array) -> tuple[int, Array, float]:
 
 def _private(header: Header) -> tuple[Any, str]:
     """The CSA header of the image as nibabel reads it, {} where there is none, and the text of that of the series."""
-    try:
-        with forgiving():
-            from nibabel.nicom.csareader import get_csa_header
+    with refusing(Unplaced("its private header cannot be read")):
+        from nibabel.nicom.csareader import get_csa_header
 
-            dataset = read_dicom(header.path, pixels=False)
-            csa = get_csa_header(dataset, "image") or {}
-            block = [element for element in dataset.group_dataset(0x29) if element.tag.element & 0xFF == 0x20]
-            series = b"".join(element.value for element in block if isinstance(element.value, bytes))
-    except OSError:
-        raise
-    except Exception as error:  # nibabel and pydicom fail in many ways on a damaged private header
-        raise Unplaced("its private header cannot be read") from error
+        dataset = read_dicom(header.path, pixels=False)
+        csa = get_csa_header(dataset, "image") or {}
+        block = [element for element in dataset.group_dataset(0x29) if element.tag.element & 0xFF == 0x20]
+        series = b"".join(element.value for element in block if isinstance(element.value, bytes))
     return csa, series.decode("latin-1").partition("ASCCONV BEGIN")[2].partition("ASCCONV END")[0]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..objects.deflated import read_dicom
-from ..objects.forgiving import forgiving
+from ..objects.forgiving import refusing
 from .attributes import shown
 from .frames import Frame
 from .header import STORAGE, Header
@@ -50,13 +50,8 @@ def slices_of(header: Header) -> list[Frame]:
         Unsaid: Its place, its slices' distance or the slice of a frame is missing.
         OSError: The file cannot be read.
     """
-    try:
-        with forgiving():
-            return list(_frames(header, read_dicom(header.path, pixels=False)))
-    except (Unsaid, OSError):
-        raise
-    except Exception as error:  # pydicom fails in many ways on what is badly written
-        raise Unsaid("its header cannot be understood") from error
+    with refusing(Unsaid("its header cannot be understood")):
+        return list(_frames(header, read_dicom(header.path, pixels=False)))
 
 
 def _frames(header: Header, dataset: Any) -> Iterator[Frame]:

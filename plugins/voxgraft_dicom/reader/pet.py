@@ -20,7 +20,7 @@ from typing import Any
 from voxgraft.plugin import Problem
 
 from ..objects.deflated import read_dicom
-from ..objects.forgiving import forgiving
+from ..objects.forgiving import refusing
 from .attributes import shown
 from .header import Header
 from .private import private
@@ -56,23 +56,17 @@ def size_of(header: Header, kind: str) -> float:
     height = _between(header, "PatientSize", SHORTEST, TALLEST, "m")
     if kind == "BSA":
         return float(71.84 * weight**0.425 * (height * 100) ** 0.725)
-    sex = header.text("PatientSex").strip().upper()
+    sex, index = header.text("PatientSex").strip().upper(), weight / height**2
     if sex not in ("M", "F"):
         raise Missing(f"PatientSex is {shown(sex) or 'missing'}, and the formulas of lean mass are for M and F")
-    lean = _janmahasatian(weight, height, sex) if kind == "LBMJANMA" else _james(weight, height, sex)
+    if kind == "LBMJANMA":  # Janmahasatian
+        lean = 9270 * weight / (6680 + 216 * index if sex == "M" else 8780 + 244 * index)
+    else:  # James
+        squared = (weight / (height * 100)) ** 2
+        lean = 1.10 * weight - 128 * squared if sex == "M" else 1.07 * weight - 148 * squared
     if not 0 < lean <= weight:
         raise Missing(f"PatientWeight {weight:g} kg and PatientSize {height:g} m give a lean mass of {lean:.3g} kg")
     return lean * 1000
-
-
-def _janmahasatian(weight: float, height: float, sex: str) -> float:
-    index = weight / height**2
-    return 9270 * weight / (6680 + 216 * index if sex == "M" else 8780 + 244 * index)
-
-
-def _james(weight: float, height: float, sex: str) -> float:
-    squared = (weight / (height * 100)) ** 2
-    return 1.10 * weight - 128 * squared if sex == "M" else 1.07 * weight - 148 * squared
 
 
 def _between(header: Header, name: str, low: float, high: float, unit: str) -> float:
@@ -268,8 +262,9 @@ def _scanned(
     latest = max(acquired, key=lambda acquisition: acquisition.clock, default=None)
     start = moment(headers[0].text("SeriesDate"), headers[0].text("SeriesTime"), zone)
     if start is None or (earliest is not None and start.clock > earliest.clock):
-        # The series was made after the scan; General Electric keeps the true time in a private attribute.
-        start = _general_electric(dataset, zone) or _worked_back(headers, zone, half_life) or earliest
+        # The series was made after the scan; General Electric keeps the true time in a private attribute (0009,xx0D).
+        own = whole_moment(private(dataset, 0x0009, "GEMS_PETD", 0x0D), zone)
+        start = own or _worked_back(headers, zone, half_life) or earliest
     if start is None:
         raise Missing("SeriesDate, SeriesTime, AcquisitionDate and AcquisitionTime do not say when it was scanned")
     return start, latest if latest is not None and latest.clock > start.clock else start
@@ -312,13 +307,8 @@ def _acquired(header: Header, zone: timedelta | None) -> Moment | None:
 
 
 def _dataset(header: Header) -> Any:
-    try:
-        with forgiving():
-            return read_dicom(header.path, pixels=False)
-    except OSError:
-        raise
-    except Exception as error:  # pydicom fails in many ways on what is badly written
-        raise Missing("its header cannot be understood") from error
+    with refusing(Missing("its header cannot be understood")):
+        return read_dicom(header.path, pixels=False)
 
 
 def _positive(dataset: Any, name: str) -> float:
@@ -333,17 +323,8 @@ def _positive(dataset: Any, name: str) -> float:
 
 def _philips(dataset: Any, element: int) -> float:
     """A factor of Philips PET's private group; 0 where it is missing."""
-    return _number(private(dataset, 0x7053, "PHILIPS PET", element))
-
-
-def _general_electric(dataset: Any, zone: timedelta | None) -> Moment | None:
-    """The private scan date and time (0009,xx0D) of General Electric PET."""
-    return whole_moment(private(dataset, 0x0009, "GEMS_PETD", 0x0D), zone)
-
-
-def _number(text: str) -> float:
     try:
-        value = float(text)
+        value = float(private(dataset, 0x7053, "PHILIPS PET", element))
     except ValueError:
         return 0.0
     return value if isfinite(value) else 0.0

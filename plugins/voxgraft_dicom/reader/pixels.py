@@ -14,21 +14,22 @@ from .header import NATIVE, Header
 
 KNOWN = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
 FORM = ("BitsAllocated", "PixelRepresentation", "SamplesPerPixel")
+RLE = "1.2.840.10008.1.2.5"
 CODECS = {
-    "1.2.840.10008.1.2.4.50": "JPEG baseline",
-    "1.2.840.10008.1.2.4.51": "JPEG extended",
-    "1.2.840.10008.1.2.4.57": "JPEG lossless",
-    "1.2.840.10008.1.2.4.70": "JPEG lossless",
-    "1.2.840.10008.1.2.4.80": "JPEG-LS lossless",
-    "1.2.840.10008.1.2.4.81": "JPEG-LS",
-    "1.2.840.10008.1.2.4.90": "JPEG 2000 lossless",
-    "1.2.840.10008.1.2.4.91": "JPEG 2000",
-    "1.2.840.10008.1.2.4.201": "HTJ2K lossless",
-    "1.2.840.10008.1.2.4.202": "HTJ2K lossless",
-    "1.2.840.10008.1.2.4.203": "HTJ2K",
-    "1.2.840.10008.1.2.5": "RLE",
+    "1.2.840.10008.1.2.4.50": ("JPEG baseline", ("pillow", "SimpleITK")),
+    "1.2.840.10008.1.2.4.51": ("JPEG extended", ("SimpleITK", "pillow")),
+    "1.2.840.10008.1.2.4.57": ("JPEG lossless", ("SimpleITK",)),
+    "1.2.840.10008.1.2.4.70": ("JPEG lossless", ("SimpleITK",)),
+    "1.2.840.10008.1.2.4.80": ("JPEG-LS lossless", ("pyjpegls",)),
+    "1.2.840.10008.1.2.4.81": ("JPEG-LS", ("pyjpegls",)),
+    "1.2.840.10008.1.2.4.90": ("JPEG 2000 lossless", ("SimpleITK", "pylibjpeg")),
+    "1.2.840.10008.1.2.4.91": ("JPEG 2000", ("SimpleITK", "pylibjpeg")),
+    "1.2.840.10008.1.2.4.201": ("HTJ2K lossless", ("pylibjpeg",)),
+    "1.2.840.10008.1.2.4.202": ("HTJ2K lossless", ("pylibjpeg",)),
+    "1.2.840.10008.1.2.4.203": ("HTJ2K", ("pylibjpeg",)),
+    RLE: ("RLE", ("pylibjpeg", "pydicom")),
 }
-"""The compressed transfer syntaxes that are read."""
+"""The compressed transfer syntaxes that are read: how each is called, and its decoders in the order of trial."""
 COLOURS = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 TRUNCATED = "the file is truncated, copy it again"
 
@@ -117,8 +118,12 @@ def _unreadable(headers: Sequence[Header]) -> Problem | None:
     forms = {tuple(header.text(name) for name in FORM) for header in headers}
     if len(forms) > 1:
         return Problem("mixed-pixels", f"its slices store their pixels in {len(forms)} different forms")
+    if any(header.whole("Rows") < 1 or header.whole("Columns") < 1 for header in headers):
+        return Problem("pixel-form", "its header gives no number of rows and columns")
     first = headers[0]
     bits, samples = first.whole("BitsAllocated"), first.whole("SamplesPerPixel", 1)
+    if any(header.floating for header in headers):
+        return _floating(headers)
     if bits not in (8, 16, 32) or samples not in (1, 3):
         return Problem("pixel-form", f"pixels of {samples} samples with {bits} bits are not read")
     unknown = {header.syntax for header in headers} - CODECS.keys() - NATIVE
@@ -133,8 +138,6 @@ def _unreadable(headers: Sequence[Header]) -> Problem | None:
         return Problem(
             "pixel-form", f"colours of the kind {shown(min(photometric - COLOURS)) or 'unknown'} are not read"
         )
-    if any(header.whole("Rows") < 1 or header.whole("Columns") < 1 for header in headers):
-        return Problem("pixel-form", "its header gives no number of rows and columns")
     if padded := next((header for header in headers if _padded_frames(header)), None):
         text = f"{padded.path.name}: it has {padded.length} bytes of pixels, and its frames need {stored_bytes(padded)}"
         return Problem("pixel-form", f"{text}; nothing says where each of them begins")
@@ -143,9 +146,22 @@ def _unreadable(headers: Sequence[Header]) -> Problem | None:
     return None
 
 
+def _floating(headers: Sequence[Header]) -> Problem | None:
+    """What hinders reading pixels that are floating-point numbers; only uncompressed little endian ones are read."""
+    first, what = headers[0], "its pixels are floating-point numbers"
+    if len({header.floating for header in headers}) > 1:
+        return Problem("mixed-pixels", f"{what} of different kinds in its slices")
+    if first.whole("BitsAllocated") != 8 * first.floating or first.whole("SamplesPerPixel", 1) != 1:
+        return Problem("pixel-form", f"{what} of {first.floating} bytes, and its header says otherwise")
+    if any(not header.native for header in headers):
+        return Problem("transfer-syntax", f"{what}, and written in a way that is not read for these")
+    return None
+
+
 def _not_said(header: Header) -> Iterator[str]:
     """What the standard demands of every image and this one lacks; its pixels are taken as they usually are."""
-    for name in ("TransferSyntaxUID", "SamplesPerPixel", "BitsStored", "PixelRepresentation"):
+    bits = () if header.floating else ("BitsStored", "PixelRepresentation")  # which numbers with a point do not have
+    for name in ("TransferSyntaxUID", "SamplesPerPixel", *bits):
         if not header.text(name):
             yield name
     if header.text("PhotometricInterpretation") not in KNOWN | COLOURS:

@@ -48,9 +48,9 @@ class DicomReader:
         reasons: dict[Path, str] = {}
         for file in (*files, *unclaimed(files)):
             try:
-                header = _header(file, memory)
-            except BadImage as error:
-                header, reasons[file] = None, error.reason
+                header = read_header(file, memory)
+            except (BadImage, OSError) as error:
+                header, reasons[file] = None, error.reason if isinstance(error, BadImage) else UNREADABLE
             if header is not None and header.sop_class in STRUCTURES:
                 structures.append(header)
             elif header is None or (is_image(header) and is_nameless(header)):
@@ -132,13 +132,6 @@ def _is_same(now: Item, then: Item) -> bool:
     if now.errors or (now.files, now.shape, now.channels) != (then.files, then.shape, then.channels):
         return False
     return np.allclose(now.affine, then.affine, atol=1e-6)
-
-
-def _header(file: Path, memory: Memory) -> Header | None:
-    try:
-        return read_header(file, memory)
-    except OSError:
-        return None
 
 
 def _unreadable(file: Path, text: str) -> Item:

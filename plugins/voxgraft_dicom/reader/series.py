@@ -10,7 +10,7 @@ from pathlib import Path
 from voxgraft.plugin import Problem
 
 from .enhanced import Inconsistent, frames_of, is_enhanced
-from .frames import Frame, single
+from .frames import Frame, alike, single
 from .geometry import plane_of
 from .header import STORAGE, TOMOGRAPHIC, Header
 from .items import Found, Problems, flat, refused
@@ -26,14 +26,14 @@ ULTRASOUND = STORAGE + "6.2"
 
 def series_of(headers: Iterable[Header]) -> list[Series]:
     """Part headers into series: by UID, or where that is blank, by folder and kind; then by study and patient."""
-    groups: dict[tuple[str, ...], list[Header]] = {}
-    for header in headers:
-        key: tuple[str, ...] = (header.text("SeriesInstanceUID"),)
-        if not key[0]:
-            names = ("Modality", "SeriesDescription", "FrameOfReferenceUID")
-            key = (str(header.path.parent), header.sop_class, *map(header.text, names))
-        groups.setdefault(key, []).append(header)
-    return [part for group in groups.values() for part in of_people(group)]
+    return [part for group in alike(headers, _series) for part in of_people(group)]
+
+
+def _series(header: Header) -> tuple[str, ...]:
+    if uid := header.text("SeriesInstanceUID"):
+        return (uid,)
+    names = ("Modality", "SeriesDescription", "FrameOfReferenceUID")
+    return (str(header.path.parent), header.sop_class, *map(header.text, names))
 
 
 def is_nameless(header: Header) -> bool:
@@ -294,10 +294,8 @@ def _groups(headers: Sequence[Header]) -> list[list[Header]]:
 
 
 def _by(headers: Sequence[Header], names: Sequence[str]) -> list[list[Header]]:
-    groups: dict[tuple[str, ...], list[Header]] = {}
-    for header in headers:
-        groups.setdefault(tuple(_plain(header, name) for name in names), []).append(header)
-    return sorted(groups.values(), key=lambda group: min(str(header.path) for header in group))
+    groups = alike(headers, lambda header: tuple(_plain(header, name) for name in names))
+    return sorted(groups, key=lambda group: min(str(header.path) for header in group))
 
 
 def _plain(header: Header, name: str) -> str:

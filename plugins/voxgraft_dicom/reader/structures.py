@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
-from voxgraft.plugin import Item, Problem
+from voxgraft.plugin import Array, BadImage, Item, Problem
 
 from ..objects.deflated import read_dicom
-from ..objects.forgiving import forgiving
+from ..objects.forgiving import forgiving, understanding
 from .header import STRUCTURES, Header
 from .pixels import TRUNCATED, missing_pixels
+
+T = TypeVar("T")
 
 MODALITIES = {"dicom-seg": "SEG", "dicom-rtstruct": "RTSTRUCT"}
 
@@ -44,13 +47,74 @@ def structures_item(header: Header) -> Item:
     )
 
 
+def described(
+    path: Path, reader: str, dataset: Any, *, shape: tuple[int, ...], affine: Array, problems: Iterable[Problem]
+) -> Item:
+    """The item of an object that was read.
+
+    Args:
+        path: Of its file.
+        reader: `dicom-seg` or `dicom-rtstruct`.
+        dataset: Its elements.
+        shape: Of its own grid; () where it has none.
+        affine: Of that grid, to RAS millimetres.
+        problems: What was found.
+    """
+    facts = of_rtstruct(dataset) if reader == "dicom-rtstruct" else of_segmentation(dataset)
+    return Item(
+        path=path,
+        reader=reader,
+        shape=shape,
+        affine=affine,
+        modality=MODALITIES[reader],
+        series=_text(dataset, "SeriesInstanceUID") or None,
+        description=_text(dataset, "SeriesDescription") or _text(dataset, "StructureSetLabel") or None,
+        patient=_text(dataset, "PatientID") or None,
+        problems=tuple(problems),
+        files=(path,),
+        facts={"study": _text(dataset, "StudyInstanceUID"), **facts},
+        kind="structures",
+    )
+
+
+def item_or_fault(path: Path, reader: str, describe: Callable[[Path], Item]) -> Item:
+    """The item of a file; one with an error where it cannot be read or understood.
+
+    Args:
+        path: The file.
+        reader: `dicom-seg` or `dicom-rtstruct`.
+        describe: Makes the item.
+    """
+    try:
+        with understanding(path):
+            return describe(path)
+    except (BadImage, OSError) as error:
+        problem = Problem("damaged", error.reason if isinstance(error, BadImage) else "it cannot be read")
+        return Item(path, reader, (), np.eye(4), problems=(problem,), files=(path,), kind="structures")
+
+
+def opened(item: Item, read: Callable[[Path], T]) -> T:
+    """What `read` gives of the object of an item.
+
+    Raises:
+        BadImage: It is damaged, or cannot be read.
+    """
+    if item.errors:
+        raise BadImage(item.path, item.errors[0].message)
+    try:
+        return read(item.files[0] if item.files else item.path)
+    except OSError as error:
+        raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
+
+
 def _facts(header: Header) -> dict[str, Any]:
     with forgiving():
         dataset = read_dicom(header.path, pixels=False)
-        return _of_rtstruct(dataset) if header.sop_class.endswith("481.3") else _of_segmentation(dataset)
+        return of_rtstruct(dataset) if header.sop_class.endswith("481.3") else of_segmentation(dataset)
 
 
-def _of_segmentation(dataset: Any) -> dict[str, Any]:
+def of_segmentation(dataset: Any) -> dict[str, Any]:
+    """What a SEG refers to, and the names and codes of its segments."""
     series = list(dataset.get("ReferencedSeriesSequence") or [])
     for study in dataset.get("StudiesContainingOtherReferencedInstancesSequence") or []:
         series += list(study.get("ReferencedSeriesSequence") or [])
@@ -93,7 +157,8 @@ def _codes(dataset: Any) -> dict[str, str]:
     return codes
 
 
-def _of_rtstruct(dataset: Any) -> dict[str, Any]:
+def of_rtstruct(dataset: Any) -> dict[str, Any]:
+    """What a structure set refers to, and the names of its regions."""
     frames = list(dataset.get("ReferencedFrameOfReferenceSequence") or [])
     rois = list(dataset.get("StructureSetROISequence") or [])
     series = list(_all(_all(frames, "RTReferencedStudySequence"), "RTReferencedSeriesSequence"))
@@ -107,7 +172,7 @@ def _of_rtstruct(dataset: Any) -> dict[str, Any]:
         "frame": next(filter(None, stated), _text(dataset, "FrameOfReferenceUID")),
         "references": _each_once(_text(item, "SeriesInstanceUID") for item in series),
         "instances": _each_once(_text(image, "ReferencedSOPInstanceUID") for image in images),
-        "names": [_name(roi, "ROIName", "ROINumber") for roi in rois],
+        "names": [_text(roi, "ROIName") or f"ROI {_text(roi, 'ROINumber')}" for roi in rois],
     }
 
 
@@ -118,10 +183,6 @@ def _all(datasets: Iterable[Any], sequence: str) -> Iterator[Any]:
 
 def _text(dataset: Any, name: str) -> str:
     return str(dataset.get(name) or "").strip(" \0")
-
-
-def _name(dataset: Any, name: str, number: str) -> str:
-    return _text(dataset, name) or _text(dataset, number)
 
 
 def _each_once(values: Iterable[str]) -> list[str]:

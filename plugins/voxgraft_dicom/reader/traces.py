@@ -11,21 +11,10 @@ from ..objects.deflated import read_dicom
 from ..objects.forgiving import forgiving
 
 DICOM = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "OtherPatientIDs",
-    "OtherPatientNames",
-    "PatientAddress",
-    "PatientTelephoneNumbers",
-    "PatientComments",
-    "ReferringPhysicianName",
-    "PerformingPhysicianName",
-    "OperatorsName",
-    "InstitutionName",
-    "InstitutionAddress",
-    "AccessionNumber",
-)
+    "PatientName", "PatientID", "PatientBirthDate", "OtherPatientIDs", "OtherPatientNames", "PatientAddress",
+    "PatientTelephoneNumbers", "PatientComments", "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName",
+    "InstitutionName", "InstitutionAddress", "AccessionNumber",
+)  # fmt: skip
 """Attributes that identify people directly or indirectly."""
 
 DRAWN_ON = ("SC", "US", "ES", "XC", "OT")

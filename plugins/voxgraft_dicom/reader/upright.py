@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from voxgraft.plugin import Array, Item, Problem, Volume
 
 
-@dataclass(frozen=True)
-class Grid:
-    """The grid of right angles that holds all slices.
+def upright(shape: tuple[int, ...], affine: Array) -> tuple[tuple[int, int, int], Array]:
+    """Shape and affine of the upright grid that holds a leaning one.
 
-    Attributes:
-        shape: (i, j, k); the slices are those of the leaning grid.
-        affine: To RAS millimetres.
+    It has the pixels of the first slice, and as many more as the others reach out; its slices are the same.
     """
-
-    shape: tuple[int, int, int]
-    affine: Array
-
-
-def upright(shape: tuple[int, ...], affine: Array) -> Grid:
-    """The upright grid of a leaning one: the pixels of its first slice, and as many more as the others reach out."""
     normal = np.cross(affine[:3, 0], affine[:3, 1])
     normal /= np.linalg.norm(normal)
     straight = affine.copy()
@@ -34,16 +24,16 @@ def upright(shape: tuple[int, ...], affine: Array) -> Grid:
     above = np.ceil(np.maximum(shift, 0) - 1e-6).astype(int)
     straight[:3, 3] += straight[:3, :2] @ below
     columns, rows = (int(n) for n in np.array(shape[:2]) - below + above)
-    return Grid((columns, rows, shape[2]), straight)
+    return (columns, rows, shape[2]), straight
 
 
 def uprighted(item: Item) -> Item:
     """The item of the upright grid; what it was resampled from is told, and no other object can refer to its frames."""
-    grid = upright(item.shape, item.affine)
+    shape, affine = upright(item.shape, item.affine)
     text = "its gantry was tilted, and its slices were resampled onto a grid of right angles, as the option says"
     kept = tuple(problem for problem in item.problems if problem.code != "gantry-tilt")
     problems = (*kept, Problem("gantry-tilt", text, "repair"))
-    return replace(item, shape=grid.shape, affine=grid.affine, problems=problems)
+    return replace(item, shape=shape, affine=affine, problems=problems)
 
 
 def resampled(array: Array, leaning: Array, item: Item) -> Volume:

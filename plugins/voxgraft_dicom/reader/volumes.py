@@ -11,7 +11,7 @@ from voxgraft.plugin import Problem
 
 from .attributes import shown
 from .copies import are_copies, shared_names, without_copies, without_same_slices
-from .frames import Frame, headers_of
+from .frames import Frame, alike, headers_of
 from .geometry import Stack, grouped, plane_of, same_direction, same_size, stacked, unplaced
 from .header import modality_of
 from .items import Found, Problems, refused, volume
@@ -76,7 +76,7 @@ def _fewer(frames: Sequence[Frame]) -> Problems:
 
     The count of an acquisition includes its other reconstructions, so a multiple of what is here proves nothing.
     """
-    for acquisition in _by(frames, lambda frame: frame.text("AcquisitionNumber")):
+    for acquisition in alike(frames, lambda frame: frame.text("AcquisitionNumber")):
         said = {frame.whole("ImagesInAcquisition") for frame in acquisition}
         here = len({(frame.header.instance, frame.index) for frame in acquisition})
         if len(said) == 1 and (count := said.pop()) > here and count % here:
@@ -98,7 +98,7 @@ def _parts(frames: Sequence[Frame]) -> list[Part]:
     Raises:
         Uneven: They differ in size, direction or frame of reference, and do not make up several whole volumes.
     """
-    stacks = _by(frames, lambda frame: frame.text("StackID"))
+    stacks = alike(frames, lambda frame: frame.text("StackID"))
     if len(stacks) > 1 and min(map(len, stacks)) > 1:
         return [
             Part(part.stack, f"-stack{stack[0].text('StackID')}{part.name}")
@@ -129,7 +129,7 @@ def _parted(frames: Sequence[Frame]) -> list[Part] | None:
     for name in ("", *PARTING, *ALIKE):
         if not name and not any(frame.index for frame in frames):
             continue
-        groups = _by(frames, lambda frame, name=name: frame.text(name) if name else frame.header.instance)  # type: ignore[misc]
+        groups = alike(frames, lambda frame, name=name: frame.text(name) if name else frame.header.instance)  # type: ignore[misc]
         if len(groups) < 2 or not all(frame.text(name) for frame in frames if name):
             continue
         parts = None if name not in PARTING and _some_lost(groups) else _whole(groups)
@@ -182,13 +182,6 @@ def _could_be_copies(groups: Sequence[Sequence[Frame]]) -> bool:
     return sum(map(len, names)) > len(set().union(*names))
 
 
-def _by(frames: Sequence[Frame], key: Callable[[Frame], str]) -> list[list[Frame]]:
-    groups: dict[str, list[Frame]] = {}
-    for frame in frames:
-        groups.setdefault(key(frame), []).append(frame)
-    return list(groups.values())
-
-
 def _without_localizers(frames: Sequence[Frame]) -> tuple[Sequence[Frame], Problems]:
     """Leave out the scout images that some scanners file with the slices."""
     kept = [frame for frame in frames if not is_localizer(frame)]
@@ -214,16 +207,8 @@ def is_localizer(frame: Frame) -> bool:
     return "LOCALIZER" in frame.parts("ImageType")
 
 
-def _same_kind(frame: Frame, other: Frame) -> bool:
-    return _kind(frame) == _kind(other)
-
-
 def _kind(frame: Frame) -> tuple[str, str]:
     return modality_of(frame.header) or "", frame.header.sop_class
-
-
-def _same_frame(frame: Frame, other: Frame) -> bool:
-    return frame.text("FrameOfReferenceUID") == other.text("FrameOfReferenceUID")
 
 
 def _kinds(groups: Groups) -> Problem:
@@ -258,8 +243,8 @@ def _plane_name(frame: Frame) -> str:
 
 
 _RULES: tuple[tuple[Callable[[Frame, Frame], bool], Callable[[Groups], Problem]], ...] = (
-    (_same_kind, _kinds),
+    (lambda frame, other: _kind(frame) == _kind(other), _kinds),
     (same_size, _sizes),
     (same_direction, _directions),
-    (_same_frame, _frames_of_reference),
+    (lambda frame, other: frame.text("FrameOfReferenceUID") == other.text("FrameOfReferenceUID"), _frames_of_reference),
 )

@@ -15,7 +15,7 @@ from voxgraft.plugin import Array, BadImage
 
 from ..objects.forgiving import forgiving
 from .decode import Packed
-from .frames import Frame, by_file
+from .frames import Frame, alike, by_file
 from .header import Header
 from .pixels import channels_of
 from .stored import Strange, keep_stored
@@ -38,7 +38,7 @@ def read_voxels(frames: Sequence[Frame], factor: float = 1.0, strange: Strange =
         OSError: A file cannot be read.
     """
     first = frames[0].header
-    kind = "u" if first.whole("PixelRepresentation") == 0 else "i"
+    kind = "f" if first.floating else "u" if first.whole("PixelRepresentation") == 0 else "i"
     stored = np.dtype(f"<{kind}{first.whole('BitsAllocated') // 8}")
     palette = first.text("PhotometricInterpretation") == "PALETTE COLOR"
     colours = (3,) if channels_of(first) == 3 else ()
@@ -48,14 +48,14 @@ def read_voxels(frames: Sequence[Frame], factor: float = 1.0, strange: Strange =
     for header, pairs in by_file(frames):
         if header.native and not colours:
             _read_native(stack, header, pairs, strange)
-            # Looked for at once, while the plane is still in the processor's cache.
-            extremes |= {index: (int(stack[index].min()), int(stack[index].max())) for index, _ in pairs}
+            if kind != "f":  # looked for at once, while the plane is still in the processor's cache
+                extremes |= {index: (int(stack[index].min()), int(stack[index].max())) for index, _ in pairs}
             continue
         packed.append((header, pairs))
     _read_packed(stack, packed, stored, strange)
     if colours:
         return stack.astype(stack.dtype.newbyteorder("="), copy=False)
-    for index in set(range(len(stack))) - extremes.keys():
+    for index in set(range(len(stack))) - extremes.keys() if kind != "f" else ():
         extremes[index] = int(stack[index].min()), int(stack[index].max())
     return _rescaled(stack.astype(stack.dtype.newbyteorder("="), copy=False), frames, factor, extremes)
 
@@ -65,8 +65,8 @@ def _read_native(stack: Array, header: Header, pairs: Sequence[tuple[int, Frame]
     whole = (header.whole("Rows"), header.whole("Columns"))
     size = whole[0] * whole[1] * stack.dtype.itemsize
     with header.path.open("rb", buffering=0) as file:
-        for number, group in _by_number(pairs):
-            start = header.pixels + number * size
+        for group in alike(pairs, _number):
+            start = header.pixels + _number(group[0]) * size
             if (group[0][1].rows, group[0][1].columns) == whole:
                 for index, _ in group:
                     _read_into(stack[index], file, start, header, strange)
@@ -74,6 +74,10 @@ def _read_native(stack: Array, header: Header, pairs: Sequence[tuple[int, Frame]
             picture = np.empty(whole, stack.dtype)
             _read_into(picture, file, start, header, strange)
             _cut(stack, picture, group)
+
+
+def _number(pair: tuple[int, Frame]) -> int:
+    return pair[1].index
 
 
 def _cut(stack: Array, picture: Array, pairs: Sequence[tuple[int, Frame]]) -> None:
@@ -99,8 +103,8 @@ def _read_packed(
     def tasks() -> Iterator[tuple[Packed, int, Sequence[tuple[int, Frame]]]]:
         for header, pairs in packed:
             file = Packed(header, stored, strange)  # open for as long as one of its frames is under way
-            for number, group in _by_number(pairs):
-                yield file, number, group
+            for group in alike(pairs, _number):
+                yield file, _number(group[0]), group
 
     def work(file: Packed, number: int, pairs: Sequence[tuple[int, Frame]]) -> None:
         _cut(stack, file.frame(number), pairs)
@@ -124,13 +128,6 @@ def _read_packed(
             raise
 
 
-def _by_number(pairs: Sequence[tuple[int, Frame]]) -> Iterator[tuple[int, list[tuple[int, Frame]]]]:
-    groups: dict[int, list[tuple[int, Frame]]] = {}
-    for pair in pairs:
-        groups.setdefault(pair[1].index, []).append(pair)
-    yield from groups.items()
-
-
 def _read_into(plane: Array, file: RawIOBase, start: int, header: Header, strange: Strange) -> None:
     buffer = plane.reshape(-1).view(np.uint8).data
     done = file.seek(start) - start
@@ -150,7 +147,8 @@ def _rescaled(stack: Array, frames: Sequence[Frame], factor: float, extremes: Ma
     """
     slopes = [frame.number("RescaleSlope", 1.0) * factor for frame in frames]
     intercepts = [frame.number("RescaleIntercept", 0.0) * factor for frame in frames]
-    if any(slope != 1 for slope in slopes) or any(not value.is_integer() for value in intercepts):
+    fractions = stack.dtype.kind == "f" or any(slope != 1 for slope in slopes)
+    if fractions or any(not value.is_integer() for value in intercepts):
         scaled = np.empty(stack.shape, np.float32)
         for plane, target, slope, intercept in zip(stack, scaled, slopes, intercepts, strict=True):
             # In double precision, rounded once: the nearest that single precision has.

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl, late, late_call
 
-if TYPE_CHECKING:
-    from .options import RtstructOptions, RtstructReaderOptions
-
 
 @hookimpl
-def voxgraft_writers() -> list[WriterSpec[RtstructOptions]]:
+def voxgraft_writers() -> list[WriterSpec[Any]]:
     return [
         WriterSpec(
             name="dicom-rtstruct",
@@ -28,7 +25,7 @@ def voxgraft_writers() -> list[WriterSpec[RtstructOptions]]:
 
 
 @hookimpl
-def voxgraft_readers() -> list[ReaderSpec[RtstructReaderOptions]]:
+def voxgraft_readers() -> list[ReaderSpec[Any]]:
     return [
         ReaderSpec(
             name="dicom-rtstruct",

@@ -146,9 +146,8 @@ def _points(item: Any, path: Path, which: str) -> Array:
             text = value.decode("ascii").strip(" \0")
             numbers = [float(part) for part in text.split("\\")] if text else []
         else:
-            numbers = [
-                float(part) for part in (value if isinstance(value, (list, tuple)) or _several(value) else [value])
-            ]
+            several = not isinstance(value, (str, float, int)) and hasattr(value, "__iter__")
+            numbers = [float(part) for part in (value if several else [value])]
     except (ValueError, TypeError):
         raise BadImage(path, f"the points of {which} are not numbers") from None
     points = np.array(numbers, dtype=np.float64)
@@ -160,7 +159,3 @@ def _points(item: Any, path: Path, which: str) -> Array:
     if stated is not None and str(stated).strip().isdecimal() and int(stated) != len(points) // 3:
         raise BadImage(path, f"{which} has {len(points) // 3} points and says it has {int(stated)}")
     return points.reshape(-1, 3)
-
-
-def _several(value: Any) -> bool:
-    return not isinstance(value, (str, float, int)) and hasattr(value, "__iter__")

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from voxgraft.plugin import Array, BadImage, Item, Problem, Volume
 
 from ..objects.forgiving import understanding
+from ..objects.sources import RAS
+from ..reader.structures import described, item_or_fault, of_rtstruct, opened
 from .filling import combined
 from .nesting import area
 from .objects import Contour, Region, StructureSet, read_structure_set
 from .options import RtstructReaderOptions
 
-RAS = np.array([-1.0, -1.0, 1.0])
 FLAT = 0.01
 """How far, in slices, the points of a contour on slices along the last axis may lie from each other along it."""
 
@@ -36,7 +36,7 @@ class RtstructReader:
 
     def scan(self, files: Sequence[Path]) -> list[Item]:
         """Describe the structure sets in these files; what is damaged or no structure set has an error."""
-        return [_item(path) for path in files]
+        return [item_or_fault(path, "dicom-rtstruct", _described) for path in files]
 
     def read(self, item: Item) -> Volume:
         """Contours have no voxels of their own.
@@ -61,14 +61,9 @@ class RtstructReader:
             BadImage: The object is damaged, or a contour does not lie on a slice of this scan; the message says how far
                 off it is.
         """
-        if item.errors:
-            raise BadImage(item.path, item.errors[0].message)
         if like.dims != 3:
             raise BadImage(item.path, "contours lie in the patient, and this picture has no place there")
-        try:
-            structure_set = read_structure_set(item.files[0] if item.files else item.path)
-        except OSError as error:
-            raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
+        structure_set = opened(item, read_structure_set)
         named: dict[str, Array] = {}
         for region in _of_frame(structure_set, item, like, say):
             mask = self.filled(region, structure_set.path, like, say)
@@ -163,7 +158,8 @@ def doubts(name: str, slices: Slices, mask: Array) -> Iterator[Problem]:
         yield Problem("thin-ring", text, "warning")
     steps = np.diff(sorted(slices))
     if len(steps) > 1 and steps.min() > 1:
-        text = f"{name!r} has contours on every {_ordinal(int(steps.min()))} slice at most; those between stay empty"
+        nth = {2: "second", 3: "third"}.get(int(steps.min()), f"{steps.min()}th")
+        text = f"{name!r} has contours on every {nth} slice at most; those between stay empty"
         yield Problem("sparse-contours", text, "warning")
 
 
@@ -181,10 +177,6 @@ def _thin(polygons: Sequence[tuple[Array, bool]], mask: Array) -> bool:
     return 0 < int(np.count_nonzero(mask)) < 0.5 * around
 
 
-def _ordinal(number: int) -> str:
-    return {2: "second", 3: "third"}.get(number, f"{number}th")
-
-
 def _of_frame(structure_set: StructureSet, item: Item, like: Volume, say: Callable[[Problem], None]) -> list[Region]:
     """The regions that lie in the scan's frame of reference, or in one that is not known.
 
@@ -194,7 +186,7 @@ def _of_frame(structure_set: StructureSet, item: Item, like: Volume, say: Callab
     scan = like.item
     frame = str(scan.facts.get("frame") or "") if scan is not None else ""
     with understanding(structure_set.path):
-        references = _facts(structure_set)["references"] if frame else []
+        references = of_rtstruct(structure_set.dataset)["references"] if frame else []
     if scan is None or not frame or (scan.series is not None and scan.series in references):
         return list(structure_set.regions)
     regions = [region for region in structure_set.regions if region.frame in ("", frame)]
@@ -208,54 +200,13 @@ def _of_frame(structure_set: StructureSet, item: Item, like: Volume, say: Callab
     return regions
 
 
-def _item(path: Path) -> Item:
-    try:
-        with understanding(path):
-            return _described(read_structure_set(path))
-    except (BadImage, OSError) as error:
-        reason = error.reason if isinstance(error, BadImage) else "it cannot be read"
-        problem = Problem("damaged", reason)
-        return Item(path, "dicom-rtstruct", (), np.eye(4), problems=(problem,), files=(path,), kind="structures")
-
-
-def _described(structure_set: StructureSet) -> Item:
-    problems = []
+def _described(path: Path) -> Item:
+    structure_set, problems = read_structure_set(path), []
     for region in structure_set.regions:
         if region.left_out:
             text = f"{region.left_out} contours of {region.name!r} are points or open lines, which enclose nothing"
             problems.append(Problem("open-contour", text, "warning"))
-    dataset = structure_set.dataset
-    return Item(
-        path=structure_set.path,
-        reader="dicom-rtstruct",
-        shape=(),
-        affine=np.eye(4),
-        modality="RTSTRUCT",
-        series=str(dataset.get("SeriesInstanceUID") or "") or None,
-        description=str(dataset.get("SeriesDescription") or dataset.get("StructureSetLabel") or "") or None,
-        patient=str(dataset.get("PatientID") or "") or None,
-        problems=tuple(problems),
-        files=(structure_set.path,),
-        facts=_facts(structure_set),
-        kind="structures",
-    )
-
-
-def _facts(structure_set: StructureSet) -> dict[str, Any]:
-    frames = list(structure_set.dataset.get("ReferencedFrameOfReferenceSequence") or [])
-    studies = [study for frame in frames for study in frame.get("RTReferencedStudySequence") or []]
-    series = [item for study in studies for item in study.get("RTReferencedSeriesSequence") or []]
-    images = [image for item in series for image in item.get("ContourImageSequence") or []]
-    own = str(structure_set.dataset.get("FrameOfReferenceUID") or "")
-    stated = [region.frame for region in structure_set.regions if region.frame]
-    stated += [str(frame.get("FrameOfReferenceUID") or "") for frame in frames]
-    return {
-        "study": str(structure_set.dataset.get("StudyInstanceUID") or ""),
-        "frame": own or next(iter(stated), ""),
-        "references": [str(item.get("SeriesInstanceUID") or "") for item in series],
-        "instances": [str(image.get("ReferencedSOPInstanceUID") or "") for image in images],
-        "names": [region.name for region in structure_set.regions],
-    }
+    return described(path, "dicom-rtstruct", structure_set.dataset, shape=(), affine=np.eye(4), problems=problems)
 
 
 def filled_gaps(mask: Array, levels: Sequence[int], spacing: Sequence[float]) -> None:

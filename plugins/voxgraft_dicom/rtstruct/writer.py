@@ -14,12 +14,12 @@ import numpy as np
 from voxgraft.plugin import Array, BadImage, DataError, Volume
 
 from ..objects.forgiving import forgiving
-from ..objects.header import algorithm, concept, derived_dataset, private_scheme, series_number
+from ..objects.header import algorithm, derived_dataset, item, kind_of, private_scheme, reference, series_number
 from ..objects.identity import Maker, long_string, object_uids
 from ..objects.segments import COLOURS, Segments, segments_of
 from ..objects.sources import RAS, Sources, read_sources
 from ..objects.terms import ABNORMAL, term_of
-from .objects import read_structure_set
+from .objects import CONTOUR_DATA, STRUCTURE_SET, read_structure_set
 from .options import RtstructOptions, RtstructReaderOptions
 from .outlines import keyholes, outlines
 from .reader import RtstructReader
@@ -28,12 +28,10 @@ if TYPE_CHECKING:
     from voxgraft.plugin import Label, Labels
 
 
-STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 IMPLICIT = "1.2.840.10008.1.2"
 """Implicit little endian: in the explicit one a contour could not be longer than 65534 bytes."""
 
 STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
-CONTOUR_DATA = 0x30060050
 
 
 class RtstructWriter:
@@ -105,24 +103,20 @@ class RtstructWriter:
 
     def _contours(self, number: int, segments: Segments, sources: Sources, affine: Array) -> Any:
         """The contours of one structure, slice by slice."""
-        from pydicom.dataset import Dataset
-
-        item = Dataset()
         contours: list[Any] = []
-        item.ROIDisplayColor = list(COLOURS[(number - 1) % len(COLOURS)])
-        item.ReferencedROINumber = number
         for k in np.flatnonzero(segments.found[number - 1]):
-            image = _image(sources, int(k))
+            image = reference(sources.planes[k])
             for corners in self._polygons(segments.plane(number, int(k)).T):
-                contour = Dataset()
-                contour.ContourImageSequence = [image]
-                contour.ContourGeometricType = "CLOSED_PLANAR"
-                contour.NumberOfContourPoints, contour.ContourNumber = len(corners), len(contours) + 1
+                contour = item(
+                    ContourImageSequence=[image],
+                    ContourGeometricType="CLOSED_PLANAR",
+                    NumberOfContourPoints=len(corners),
+                    ContourNumber=len(contours) + 1,
+                )
                 contour[CONTOUR_DATA] = _points(corners, int(k), affine)
                 contours.append(contour)
-        if contours:
-            item.ContourSequence = contours
-        return item
+        colour = list(COLOURS[(number - 1) % len(COLOURS)])
+        return item(ROIDisplayColor=colour, ReferencedROINumber=number, ContourSequence=contours or None)
 
     def _polygons(self, plane: Array) -> Iterator[Array]:
         """The corners (i, j) of the contours of a slice, in voxel coordinates."""
@@ -150,52 +144,35 @@ def _points(corners: Array, k: int, affine: Array) -> Any:
 
 def _frame_of_reference(sources: Sources) -> Any:
     """The frame of reference of the scan, with its study, its series and all of its images."""
-    from pydicom.dataset import Dataset
-
-    frame, study, series = Dataset(), Dataset(), Dataset()
-    series.SeriesInstanceUID = sources.series
-    series.ContourImageSequence = [_image(sources, k) for k in range(len(sources.planes))]
-    study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = STUDY_CLASS, sources.study
-    study.RTReferencedSeriesSequence = [series]
-    frame.FrameOfReferenceUID, frame.RTReferencedStudySequence = sources.frame, [study]
-    return frame
-
-
-def _image(sources: Sources, k: int) -> Any:
-    from pydicom.dataset import Dataset
-
-    item, plane = Dataset(), sources.planes[k]
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = plane.instance
-    if plane.frame is not None:
-        item.ReferencedFrameNumber = plane.frame
-    return item
+    series = item(SeriesInstanceUID=sources.series, ContourImageSequence=list(map(reference, sources.planes)))
+    study = item(
+        ReferencedSOPClassUID=STUDY_CLASS, ReferencedSOPInstanceUID=sources.study, RTReferencedSeriesSequence=[series]
+    )
+    return item(FrameOfReferenceUID=sources.frame, RTReferencedStudySequence=[study])
 
 
 def _region(number: int, label: Label, sources: Sources, maker: Maker) -> Any:
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    item.ROINumber, item.ReferencedFrameOfReferenceUID = number, sources.frame
-    item.ROIName, item.ROIGenerationAlgorithm = long_string(label.name), "AUTOMATIC"
-    item.ROIGenerationDescription = long_string(f"{maker.model} {maker.version}")
-    item.ROIDerivationAlgorithmIdentificationSequence = [algorithm(maker)]
-    return item
+    return item(
+        ROINumber=number,
+        ReferencedFrameOfReferenceUID=sources.frame,
+        ROIName=long_string(label.name),
+        ROIGenerationAlgorithm="AUTOMATIC",
+        ROIGenerationDescription=long_string(f"{maker.model} {maker.version}"),
+        ROIDerivationAlgorithmIdentificationSequence=[algorithm(maker)],
+    )
 
 
 def _observation(number: int, label: Label) -> Any:
     """What a structure is; whether a finding is a target of the treatment is not for a model to say."""
-    from pydicom.dataset import Dataset
-
-    term, item = term_of(label), Dataset()
-    code = concept(*term.type)
-    if term.side is not None:
-        code.SegmentedPropertyTypeModifierCodeSequence = [concept(*term.side)]
-    item.ObservationNumber = item.ReferencedROINumber = number
-    item.ROIObservationLabel = long_string(label.name)[:16].strip()
-    item.RTROIIdentificationCodeSequence = [code]
-    item.RTROIInterpretedType = "" if term.category == ABNORMAL else "ORGAN"
-    item.ROIInterpreter = ""
-    return item
+    term = term_of(label)
+    return item(
+        ObservationNumber=number,
+        ReferencedROINumber=number,
+        ROIObservationLabel=long_string(label.name)[:16].strip(),
+        RTROIIdentificationCodeSequence=[kind_of(term)],
+        RTROIInterpretedType="" if term.category == ABNORMAL else "ORGAN",
+        ROIInterpreter="",
+    )
 
 
 def prove(path: Path, segments: Segments, mask: Volume, names: tuple[str, ...]) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl, late, late_call
 
-if TYPE_CHECKING:
-    from .options import SegOptions, SegReaderOptions
-
 
 @hookimpl
-def voxgraft_writers() -> list[WriterSpec[SegOptions]]:
+def voxgraft_writers() -> list[WriterSpec[Any]]:
     return [
         WriterSpec(
             name="dicom-seg",
@@ -27,7 +24,7 @@ def voxgraft_writers() -> list[WriterSpec[SegOptions]]:
 
 
 @hookimpl
-def voxgraft_readers() -> list[ReaderSpec[SegReaderOptions]]:
+def voxgraft_readers() -> list[ReaderSpec[Any]]:
     return [
         ReaderSpec(
             name="dicom-seg",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..objects.header import concept
+from ..objects.header import concept, item, reference
 from ..objects.segments import Segments
 from ..objects.sources import Plane, Sources
 
@@ -62,41 +62,32 @@ def per_frame(sources: Sources, frames: list[Frame], labelmap: bool) -> list[Any
         frames: Pairs of a segment's number and a slice's, in the order of the file.
         labelmap: A voxel holds the number of its segment, and a frame all segments.
     """
-    from pydicom.dataset import Dataset
-
     shown = sorted({k for _, k in frames})
     number_of = {k: index for index, k in enumerate(shown, start=1)}
     derivation = {k: [_derivation(sources.planes[k])] for k in shown}
-    position = {k: [_position(sources.planes[k])] for k in shown} if sources.orientation else {}
+    placed = shown if sources.orientation else []
+    position = {k: [item(ImagePositionPatient=decimals(*(sources.planes[k].position or ())))] for k in placed}
     groups = []
     for number, k in frames:
-        group, content = Dataset(), Dataset()
-        content.DimensionIndexValues = ([] if labelmap else [number]) + ([number_of[k]] if position else []) or [1]
-        group.FrameContentSequence = [content]
-        group.DerivationImageSequence = derivation[k]
-        if position:
-            group.PlanePositionSequence = position[k]
-        if not labelmap:
-            identity = Dataset()
-            identity.ReferencedSegmentNumber = number
-            group.SegmentIdentificationSequence = [identity]
+        indices = ([] if labelmap else [number]) + ([number_of[k]] if position else []) or [1]
+        group = item(
+            FrameContentSequence=[item(DimensionIndexValues=indices)],
+            DerivationImageSequence=derivation[k],
+            PlanePositionSequence=position.get(k),
+            SegmentIdentificationSequence=None if labelmap else [item(ReferencedSegmentNumber=number)],
+        )
         groups.append(group)
     return groups
 
 
 def shared_groups(sources: Sources) -> Any:
     """The functional groups that all frames share: orientation and spacing, where the scan has a place."""
-    from pydicom.dataset import Dataset
-
-    group = Dataset()
-    if sources.orientation is not None:
-        orientation, measures = Dataset(), Dataset()
-        orientation.ImageOrientationPatient = decimals(*sources.orientation)
-        rows, columns, slices = sources.spacing
-        measures.PixelSpacing = decimals(rows, columns)
-        (measures.SliceThickness,) = (measures.SpacingBetweenSlices,) = decimals(slices)
-        group.PlaneOrientationSequence, group.PixelMeasuresSequence = [orientation], [measures]
-    return group
+    if sources.orientation is None:
+        return item()
+    rows, columns, slices = decimals(*sources.spacing)
+    measures = item(PixelSpacing=[rows, columns], SliceThickness=slices, SpacingBetweenSlices=slices)
+    orientation = item(ImageOrientationPatient=decimals(*sources.orientation))
+    return item(PlaneOrientationSequence=[orientation], PixelMeasuresSequence=[measures])
 
 
 def dimensions(dataset: Any, uid: str, sources: Sources, labelmap: bool) -> None:
@@ -108,21 +99,19 @@ def dimensions(dataset: Any, uid: str, sources: Sources, labelmap: bool) -> None
         sources: The scan's slices, with their places.
         labelmap: A voxel holds the number of its segment, and a frame all segments.
     """
-    from pydicom.dataset import Dataset
-
-    organization = Dataset()
-    organization.DimensionOrganizationUID = uid
-    dataset.DimensionOrganizationSequence = [organization]
+    dataset.DimensionOrganizationSequence = [item(DimensionOrganizationUID=uid)]
     pointers = [] if labelmap else [(0x0062000B, 0x0062000A, "Segment Number")]
     pointers += [(0x00200032, 0x00209113, "Image Position Patient")] if sources.orientation else []
     pointers = pointers or [(0x00081160, 0x00089124, "Source Frame Number")]
-    items = []
-    for attribute, group, text in pointers:
-        item = Dataset()
-        item.DimensionIndexPointer, item.FunctionalGroupPointer = attribute, group
-        item.DimensionOrganizationUID, item.DimensionDescriptionLabel = uid, text
-        items.append(item)
-    dataset.DimensionIndexSequence = items
+    dataset.DimensionIndexSequence = [
+        item(
+            DimensionIndexPointer=attribute,
+            FunctionalGroupPointer=group,
+            DimensionOrganizationUID=uid,
+            DimensionDescriptionLabel=text,
+        )
+        for attribute, group, text in pointers
+    ]
 
 
 def decimals(*values: float) -> list[Any]:
@@ -132,25 +121,9 @@ def decimals(*values: float) -> list[Any]:
     return [DSfloat(float(value), auto_format=True) for value in values]
 
 
-def _position(plane: Plane) -> Any:
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    item.ImagePositionPatient = decimals(*(plane.position or ()))
-    return item
-
-
 def _derivation(plane: Plane) -> Any:
     """What a frame was made from: the slice that it covers, pixel by pixel."""
-    from pydicom.dataset import Dataset
-
-    source, item = Dataset(), Dataset()
-    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = plane.instance
-    if plane.frame is not None:
-        source.ReferencedFrameNumber = plane.frame
-    source.SpatialLocationsPreserved = "YES"
     purpose = concept("121322", "DCM", "Source image for image processing operation")
-    source.PurposeOfReferenceCodeSequence = [purpose]
-    item.SourceImageSequence = [source]
-    item.DerivationCodeSequence = [concept("113076", "DCM", "Segmentation")]
-    return item
+    source = reference(plane)
+    source.SpatialLocationsPreserved, source.PurposeOfReferenceCodeSequence = "YES", [purpose]
+    return item(SourceImageSequence=[source], DerivationCodeSequence=[concept("113076", "DCM", "Segmentation")])

@@ -8,9 +8,9 @@ import numpy as np
 
 from voxgraft.plugin import Array, BadImage, Volume, spacing_of
 
+from ..objects.sources import RAS
 from .objects import Frame, Segmentation
 
-RAS = np.array([-1.0, -1.0, 1.0])
 MOST_SLICES = 1 << 15
 FARTHEST = 2.0**31
 """Voxels beyond which nothing lies; larger numbers fit no index."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from voxgraft.plugin import Array, BadImage, Item, Problem, Volume
 
-from ..objects.forgiving import understanding
+from ..reader.structures import described, item_or_fault, opened
 from .objects import Segmentation, read_object
 from .options import SegReaderOptions
 from .placing import own_grid, place_frames, window
@@ -24,7 +25,7 @@ class SegReader:
 
     def scan(self, files: Sequence[Path]) -> list[Item]:
         """Describe the objects in these files, each in its own grid; what is not a segmentation has an error."""
-        return [self._item(path) for path in files]
+        return [item_or_fault(path, "dicom-seg", self._described) for path in files]
 
     def read(self, item: Item) -> Volume:
         """The object in its own grid, whose slices go along the normal of its frames.
@@ -36,7 +37,7 @@ class SegReader:
         Raises:
             BadImage: The object is damaged, or its frames are no one grid.
         """
-        seg = _object_of(item)
+        seg = opened(item, read_object)
         affine, shape = own_grid(seg)
         like = Volume(np.broadcast_to(np.uint8(0), shape), affine, item=item)
         numbers = np.zeros(shape, np.uint8 if max(seg.names) < 256 else np.uint16, order="F")
@@ -62,7 +63,7 @@ class SegReader:
         Raises:
             BadImage: The object is damaged, or does not lie in this grid; the message says how far off it is.
         """
-        seg = _object_of(item)
+        seg = opened(item, read_object)
         _same_frame(item, like)
         for problem in self._notes(seg):
             say(problem)
@@ -133,15 +134,6 @@ class SegReader:
         say(Problem("resampled", text, "warning"))
         return masks
 
-    def _item(self, path: Path) -> Item:
-        try:
-            with understanding(path):
-                return self._described(path, read_object(path))
-        except (BadImage, OSError) as error:
-            reason = error.reason if isinstance(error, BadImage) else "it cannot be read"
-            problem = Problem("damaged", reason)
-            return Item(path, "dicom-seg", (), np.eye(4), problems=(problem,), files=(path,), kind="structures")
-
     def _notes(self, seg: Segmentation) -> tuple[Problem, ...]:
         """What was made of the object's pixels.
 
@@ -161,48 +153,12 @@ class SegReader:
             problems.append(Problem("padded-frames", text, "warning"))
         return tuple(problems)
 
-    def _described(self, path: Path, seg: Segmentation) -> Item:
-        try:
-            affine, shape = own_grid(seg)
-        except BadImage:
-            affine, shape = np.eye(4), (seg.columns, seg.rows)  # type: ignore[assignment]
-        dataset = seg.dataset
-        return Item(
-            path=path,
-            reader="dicom-seg",
-            shape=shape,
-            affine=affine,
-            modality="SEG",
-            series=str(dataset.get("SeriesInstanceUID") or "") or None,
-            description=str(dataset.get("SeriesDescription") or "") or None,
-            patient=str(dataset.get("PatientID") or "") or None,
-            problems=self._notes(seg),
-            files=(path,),
-            facts=_facts(seg),
-            kind="structures",
-        )
-
-
-def _facts(seg: Segmentation) -> dict[str, Any]:
-    dataset = seg.dataset
-    series = list(dataset.get("ReferencedSeriesSequence") or [])
-    instances = [instance for item in series for instance in item.get("ReferencedInstanceSequence") or []]
-    return {
-        "study": str(dataset.get("StudyInstanceUID") or ""),
-        "frame": str(dataset.get("FrameOfReferenceUID") or ""),
-        "references": [str(item.get("SeriesInstanceUID") or "") for item in series],
-        "instances": [str(instance.get("ReferencedSOPInstanceUID") or "") for instance in instances],
-        "names": list(seg.names.values()),
-    }
-
-
-def _object_of(item: Item) -> Segmentation:
-    if item.errors:
-        raise BadImage(item.path, item.errors[0].message)
-    try:
-        return read_object(item.files[0] if item.files else item.path)
-    except OSError as error:
-        raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
+    def _described(self, path: Path) -> Item:
+        seg = read_object(path)
+        grid: tuple[Array, tuple[int, ...]] = np.eye(4), (seg.columns, seg.rows)
+        with suppress(BadImage):
+            grid = own_grid(seg)
+        return described(path, "dicom-seg", seg.dataset, shape=grid[1], affine=grid[0], problems=self._notes(seg))
 
 
 def _same_frame(item: Item, like: Volume) -> None:

@@ -15,15 +15,15 @@ import numpy as np
 
 from voxgraft.plugin import Array, BadImage, DataError, Volume
 
-from ..objects.header import algorithm, concept, derived_dataset, private_scheme, series_number
+from ..objects.header import algorithm, concept, derived_dataset, item, kind_of, private_scheme, series_number
 from ..objects.identity import Maker, derived_uid, long_string, object_uids
 from ..objects.segments import COLOURS, Segments, segments_of
-from ..objects.sources import Sources, read_sources
+from ..objects.sources import RAS, Sources, read_sources
 from ..objects.terms import term_of
 from .frames import dimensions, even, frames_of, numbered, packed, per_frame, shared_groups
 from .objects import Segmentation, read_object
 from .options import SegOptions
-from .placing import RAS, Place, place_frames, window
+from .placing import Place, place_frames, window
 
 if TYPE_CHECKING:
     from voxgraft.plugin import Label, Labels
@@ -83,7 +83,7 @@ class SegWriter:
                 series_number=series_number(sources, self._config.series_offset),
                 description=f"{'Reviewed: ' if maker.review else ''}{maker.model} segmentation",
                 manufacturer=self._config.manufacturer,
-                syntax=RLE if self._config.compress == "rle" else EXPLICIT,
+                syntax=EXPLICIT,
             )
             dataset.InstanceNumber = 1
             dataset.ContentLabel = "SEGMENTATION"
@@ -126,12 +126,10 @@ class SegWriter:
             bits, data = (8 if segments.count < 256 else 16), b""
         dataset.BitsAllocated = dataset.BitsStored = bits
         dataset.HighBit = bits - 1
-        if self._config.compress == "rle":
-            dataset.PixelData = _run_lengths(dataset, list(numbered(segments, frames)))
-            dataset["PixelData"].is_undefined_length = True
-        else:
-            dataset.PixelData = data or even(b"".join(numbered(segments, frames)))
+        dataset.PixelData = data or even(b"".join(numbered(segments, frames)))
         dataset["PixelData"].VR = "OW" if bits == 16 else "OB"
+        if self._config.compress == "rle":
+            dataset.compress(RLE, encoding_plugin="pylibjpeg", generate_instance_uid=False)
 
 
 def _content(maker: Maker) -> str:
@@ -142,48 +140,40 @@ def _content(maker: Maker) -> str:
 
 def _series(sources: Sources) -> Any:
     """The reference to the series of the scan, with its instances."""
-    from pydicom.dataset import Dataset
-
-    item, instances = Dataset(), []
-    for sop_class, instance in dict.fromkeys(plane.instance for plane in sources.planes):
-        reference = Dataset()
-        reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = sop_class, instance
-        instances.append(reference)
-    item.ReferencedInstanceSequence, item.SeriesInstanceUID = instances, sources.series
-    return item
+    instances = [
+        item(ReferencedSOPClassUID=sop_class, ReferencedSOPInstanceUID=instance)
+        for sop_class, instance in dict.fromkeys(plane.instance for plane in sources.planes)
+    ]
+    return item(ReferencedInstanceSequence=instances, SeriesInstanceUID=sources.series)
 
 
 def _segment(number: int, label: Label, maker: Maker) -> Any:
-    from pydicom.dataset import Dataset
-
-    term, item = term_of(label), Dataset()
-    kind = concept(*term.type)
-    if term.side is not None:
-        kind.SegmentedPropertyTypeModifierCodeSequence = [concept(*term.side)]
-    item.SegmentNumber, item.SegmentLabel = number, long_string(label.name)
-    item.SegmentedPropertyCategoryCodeSequence = [concept(*term.category)]
-    item.SegmentedPropertyTypeCodeSequence = [kind]
-    corrected = maker.review is not None and label.name in maker.review.corrected
-    item.SegmentAlgorithmType = "SEMIAUTOMATIC" if corrected else "AUTOMATIC"
-    item.SegmentAlgorithmName = maker.model
-    if maker.review is not None:
-        did = "corrected by a reader" if corrected else "accepted by a reader as it was"
-        item.SegmentDescription = f"{did}, {maker.review.when}"
-    item.SegmentationAlgorithmIdentificationSequence = [algorithm(maker)]
-    item.RecommendedDisplayCIELabValue = cielab(COLOURS[(number - 1) % len(COLOURS)])
-    return item
+    term, review = term_of(label), maker.review
+    corrected = review is not None and label.name in review.corrected
+    did = "corrected by a reader" if corrected else "accepted by a reader as it was"
+    return item(
+        SegmentNumber=number,
+        SegmentLabel=long_string(label.name),
+        SegmentDescription=None if review is None else f"{did}, {review.when}",
+        SegmentedPropertyCategoryCodeSequence=[concept(*term.category)],
+        SegmentedPropertyTypeCodeSequence=[kind_of(term)],
+        SegmentAlgorithmType="SEMIAUTOMATIC" if corrected else "AUTOMATIC",
+        SegmentAlgorithmName=maker.model,
+        SegmentationAlgorithmIdentificationSequence=[algorithm(maker)],
+        RecommendedDisplayCIELabValue=cielab(COLOURS[(number - 1) % len(COLOURS)]),
+    )
 
 
 def _background(maker: Maker) -> Any:
     """Segment 0: a label map describes every number that stands in it."""
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    item.SegmentNumber, item.SegmentLabel = 0, "Background"
-    item.SegmentedPropertyCategoryCodeSequence = [concept("125040", "DCM", "Background")]
-    item.SegmentedPropertyTypeCodeSequence = [concept("125040", "DCM", "Background")]
-    item.SegmentAlgorithmType, item.SegmentAlgorithmName = "AUTOMATIC", maker.model
-    return item
+    return item(
+        SegmentNumber=0,
+        SegmentLabel="Background",
+        SegmentedPropertyCategoryCodeSequence=[concept("125040", "DCM", "Background")],
+        SegmentedPropertyTypeCodeSequence=[concept("125040", "DCM", "Background")],
+        SegmentAlgorithmType="AUTOMATIC",
+        SegmentAlgorithmName=maker.model,
+    )
 
 
 def cielab(colour: tuple[int, int, int]) -> list[int]:
@@ -191,24 +181,6 @@ def cielab(colour: tuple[int, int, int]) -> list[int]:
     from highdicom.color import CIELabColor
 
     return [int(value) for value in CIELabColor.from_rgb(*colour).value]
-
-
-def _run_lengths(dataset: Any, frames: list[bytes]) -> bytes:
-    from pydicom.encaps import encapsulate
-    from pydicom.pixels.encoders import RLELosslessEncoder
-
-    options = {
-        "rows": dataset.Rows,
-        "columns": dataset.Columns,
-        "samples_per_pixel": 1,
-        "number_of_frames": 1,
-        "bits_allocated": dataset.BitsAllocated,
-        "bits_stored": dataset.BitsStored,
-        "pixel_representation": 0,
-        "photometric_interpretation": "MONOCHROME2",
-        "transfer_syntax_uid": RLE,
-    }
-    return bytes(encapsulate([RLELosslessEncoder.encode(frame, **options) for frame in frames]))
 
 
 OFF_MILLIMETRES, OFF_VOXELS = 0.05, 0.02

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from voxgraft.plugin import WriterSpec, hookimpl, late, late_call
 
-if TYPE_CHECKING:
-    from .options import ReportOptions
-
 
 @hookimpl
-def voxgraft_writers() -> list[WriterSpec[ReportOptions]]:
+def voxgraft_writers() -> list[WriterSpec[Any]]:
     return [
         WriterSpec(
             name="dicom-sr",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from voxgraft.plugin import DataError, Quantity, Volume
 
 from ..objects.forgiving import forgiving
-from ..objects.header import patient_and_study, private_scheme, series_number
+from ..objects.header import item, patient_and_study, private_scheme, series_number
 from ..objects.identity import Maker, derived_uid, long_string, object_uids
 from ..objects.segments import segments_of
 from ..objects.sources import Sources, read_sources
@@ -86,7 +86,7 @@ class ReportWriter:
     ) -> None:
         from highdicom.sr import Comprehensive3DSR, MeasurementReport
 
-        segmentation = _segmentation(KINDS[self._options.segmentation], self._options.segmentation, sources, maker)
+        segmentation = _segmentation(self._options.segmentation, sources, maker)
         with forgiving():  # of values that the scan itself brought along
             groups = [
                 _group(number, label, size, measured, segmentation, sources, maker)
@@ -218,27 +218,22 @@ def _evidence(sources: Sources) -> list[Any]:
 
     Texts are those that every derived object gets: the scan's own character set and sequences stay behind.
     """
-    from pydicom.dataset import Dataset
-
-    items, shared = [], patient_and_study(sources)
-    for sop_class, instance in dict.fromkeys(plane.instance for plane in sources.planes):
-        item = Dataset()
-        item.SOPClassUID, item.SOPInstanceUID = sop_class, instance
-        item.StudyInstanceUID, item.SeriesInstanceUID = sources.study, sources.series
-        for name, value in shared.items():
-            setattr(item, name, value)
-        items.append(item)
-    return items
+    shared = {"StudyInstanceUID": sources.study, "SeriesInstanceUID": sources.series, **patient_and_study(sources)}
+    return [
+        item(SOPClassUID=sop_class, SOPInstanceUID=instance, **shared)
+        for sop_class, instance in dict.fromkeys(plane.instance for plane in sources.planes)
+    ]
 
 
-def _segmentation(kind: str, option: str, sources: Sources, maker: Maker) -> Any:
+def _segmentation(option: str, sources: Sources, maker: Maker) -> Any:
     """What is known of the SEG object without its file: enough to refer to it."""
-    from pydicom.dataset import Dataset
-
-    stub = Dataset()
-    stub.SOPClassUID, stub.StudyInstanceUID = SEGMENTATION[option], sources.study
-    stub.SeriesInstanceUID, stub.SOPInstanceUID = object_uids(kind, sources, maker)
-    return stub
+    series, instance = object_uids(KINDS[option], sources, maker)
+    return item(
+        SOPClassUID=SEGMENTATION[option],
+        StudyInstanceUID=sources.study,
+        SeriesInstanceUID=series,
+        SOPInstanceUID=instance,
+    )
 
 
 def _code(code: Code) -> Any:

@@ -6,51 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from voxgraft.plugin import SLOPE, DecoderModule, Norm, conv_norm_act, convolution, normalisation
+from voxgraft.plugin import CONVOLUTION, SLOPE, DecoderModule, Norm, conv_norm_act, convolution, normalisation
 
 from .options import LinkNetOptions, SegResNetOptions
-from .parts import Upsample, bridge, check_maps, enlarged, level_widths, pointwise, pointwise_block, ratio
-
-
-class SegResNetDecoder:
-    """Makes `AddedLevels` of residual blocks."""
-
-    def __init__(self, options: SegResNetOptions) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> AddedLevels:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        widths, norm = level_widths(dims, channels, self._options), self._options.norm
-        below = [*widths[1:], channels[-1]]
-        ups = [
-            LinearUp(dims, inside, width, ratio(fine, coarse))
-            for inside, width, fine, coarse in zip(below, widths, strides, strides[1:], strict=False)
-        ]
-        blocks = [
-            nn.Sequential(*(PreactivatedBlock(dims, width, norm=norm) for _ in range(self._options.blocks)))
-            for width in widths
-        ]
-        blocks[0].extend([normalisation(norm, dims, widths[0]), nn.LeakyReLU(SLOPE, inplace=True)])
-        return AddedLevels("segresnet", dims, channels, widths, ups, blocks)
-
-
-class LinkNetDecoder:
-    """Makes `AddedLevels` of narrow blocks."""
-
-    def __init__(self, options: LinkNetOptions) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> AddedLevels:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        widths, norm = level_widths(dims, channels, self._options), self._options.norm
-        below = [*widths[1:], channels[-1]]
-        ups = [
-            NarrowUp(dims, inside, width, ratio(fine, coarse), norm=norm)
-            for inside, width, fine, coarse in zip(below, widths, strides, strides[1:], strict=False)
-        ]
-        blocks: list[nn.Module] = [nn.Identity() for _ in widths]
-        blocks[0] = conv_norm_act(dims, widths[0], widths[0], norm=norm)
-        return AddedLevels("linknet", dims, channels, widths, ups, blocks)
+from .parts import Upsample, bridge, check_maps, enlarged, level_widths, pointwise_block, ratio
 
 
 class AddedLevels(DecoderModule):
@@ -76,7 +35,6 @@ class AddedLevels(DecoderModule):
         self.skips = nn.ModuleList(bridge(dims, inside, width) for inside, width in zip(channels, widths, strict=False))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Decoded maps from the encoder's; both are lists of (batch, channel, *spatial)."""
         check_maps(self.name, maps, self._maps)
         if self._maps == 1:
             return [self.levels[0](self.skips[0](maps[0]))]
@@ -89,13 +47,50 @@ class AddedLevels(DecoderModule):
         return decoded
 
 
+class SegResNetDecoder(AddedLevels):
+    """Levels of residual blocks."""
+
+    def __init__(
+        self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]], options: SegResNetOptions
+    ) -> None:
+        widths, norm = level_widths(dims, channels, options), options.norm
+        below = [*widths[1:], channels[-1]]
+        ups = [
+            LinearUp(dims, inside, width, ratio(fine, coarse))
+            for inside, width, fine, coarse in zip(below, widths, strides, strides[1:], strict=False)
+        ]
+        blocks = [
+            nn.Sequential(*(PreactivatedBlock(dims, width, norm=norm) for _ in range(options.blocks)))
+            for width in widths
+        ]
+        blocks[0].extend([normalisation(norm, dims, widths[0]), nn.LeakyReLU(SLOPE, inplace=True)])
+        super().__init__("segresnet", dims, channels, widths, ups, blocks)
+
+
+class LinkNetDecoder(AddedLevels):
+    """Levels of narrow blocks."""
+
+    def __init__(
+        self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]], options: LinkNetOptions
+    ) -> None:
+        widths, norm = level_widths(dims, channels, options), options.norm
+        below = [*widths[1:], channels[-1]]
+        ups = [
+            NarrowUp(dims, inside, width, ratio(fine, coarse), norm=norm)
+            for inside, width, fine, coarse in zip(below, widths, strides, strides[1:], strict=False)
+        ]
+        blocks: list[nn.Module] = [nn.Identity() for _ in widths]
+        blocks[0] = conv_norm_act(dims, widths[0], widths[0], norm=norm)
+        super().__init__("linknet", dims, channels, widths, ups, blocks)
+
+
 class LinearUp(nn.Module):
     """A 1x1 convolution to another width, then linear interpolation."""
 
     def __init__(self, dims: int, inside: int, outside: int, factor: Sequence[int]) -> None:
         super().__init__()
         self._factor = tuple(factor)
-        self.convolution = pointwise(dims, inside, outside, bias=False)
+        self.convolution = CONVOLUTION[dims](inside, outside, 1, bias=False)
 
     def forward(self, x: Tensor, size: Sequence[int]) -> Tensor:
         return enlarged(self.convolution(x), size, self._factor)

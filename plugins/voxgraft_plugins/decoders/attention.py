@@ -11,22 +11,11 @@ from torch.nn import functional
 from voxgraft.plugin import CONVOLUTION
 
 from .options import AttentionUNetOptions
-from .parts import enlarged, pointwise, ratio
-from .unet import UNetLevels
+from .parts import enlarged, ratio
+from .unet import UNetDecoder
 
 
-class AttentionUNetDecoder:
-    """Makes `AttentionLevels` for an encoder."""
-
-    def __init__(self, options: AttentionUNetOptions) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> AttentionLevels:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        return AttentionLevels(dims, channels, strides, self._options)
-
-
-class AttentionLevels(UNetLevels):
+class AttentionUNetDecoder(UNetDecoder):
     """The U-Net's levels with a gate on every skip but the finest, which the paper leaves open.
 
     Where there is only one skip, that one has a gate.
@@ -75,8 +64,8 @@ class AttentionGate(nn.Module):
         inner = max(1, inside // 2)
         self.factor = tuple(factor)
         self.theta = CONVOLUTION[dims](inside, inner, self.factor, self.factor, bias=False)  # type: ignore[arg-type]
-        self.phi = pointwise(dims, gating, inner)
-        self.psi = pointwise(dims, inner, 1)
+        self.phi = CONVOLUTION[dims](gating, inner, 1)
+        self.psi = CONVOLUTION[dims](inner, 1, 1)
 
     def weights(self, x: Tensor, g: Tensor) -> Tensor:
         """Alpha, from 0 to 1: (batch, 1, *spatial) in the grid of x."""

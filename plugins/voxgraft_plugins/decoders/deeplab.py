@@ -17,81 +17,30 @@ PAPER_STRIDE = 16
 """The stride to which the paper's rates belong."""
 
 
-class DeepLabV3Decoder:
-    """Makes `DeepLab` without detail."""
-
-    def __init__(self, options: DeepLabV3Options) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> DeepLab:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        return _deeplab("deeplabv3", dims, channels, strides, self._options, None)
-
-
-class DeepLabV3PlusDecoder:
-    """Makes `DeepLab` with detail from a finer map."""
-
-    def __init__(self, options: DeepLabV3PlusOptions) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> DeepLab:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        low = _coarsest_within(strides, self._options.low_stride)
-        return _deeplab("deeplabv3plus", dims, channels, strides, self._options, low)
-
-
-def _deeplab(
-    name: str,
-    dims: int,
-    channels: Sequence[int],
-    strides: Sequence[Sequence[int]],
-    options: DeepLabV3Options,
-    low: int | None,
-) -> DeepLab:
-    width = flat_width(dims, options)
-    deep = max(_coarsest_within(strides, options.output_stride), low or 0)
-    rates = [[rate * PAPER_STRIDE / step for step in strides[deep]] for rate in options.rates]
-    pooling = SpatialPyramidPooling(dims, sum(channels[deep:]), width, rates, norm=options.norm)
-    return DeepLab(name, pooling, dims, channels, strides, width, deep, low, norm=options.norm)
-
-
-def _coarsest_within(strides: Sequence[Sequence[int]], limit: int) -> int:
-    """The coarsest level of at most that stride along every axis; the finest, where all are coarser."""
-    return max((level for level, stride in enumerate(strides) if max(stride) <= limit), default=0)
-
-
-class DeepLab(DecoderModule):
-    """One decoded map: pooled at several reaches, and joined with a finer map where there is one.
+class DeepLabV3Decoder(DecoderModule):
+    """One decoded map: pooled at several reaches, and in DeepLabV3+ joined with a finer map, which gives detail.
 
     The paper keeps the encoder at the output stride by dilating it. Here encoders stay as they were pretrained: the
     map of that stride stands beside the enlarged coarser ones.
-
-    Args:
-        deep: The finest level that is pooled.
-        low: The level that gives detail.
     """
 
+    name = "deeplabv3"
+
     def __init__(
-        self,
-        name: str,
-        pooling: SpatialPyramidPooling,
-        dims: int,
-        channels: Sequence[int],
-        strides: Sequence[Sequence[int]],
-        width: int,
-        deep: int,
-        low: int | None,
-        *,
-        norm: Norm,
+        self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]], options: DeepLabV3Options
     ) -> None:
         super().__init__()
-        self.name, self.channels = name, (width,)
+        width, norm = flat_width(dims, options), options.norm
+        low = _coarsest_within(strides, options.low_stride) if isinstance(options, DeepLabV3PlusOptions) else None
+        deep = max(_coarsest_within(strides, options.output_stride), low or 0)
+        rates = [[rate * PAPER_STRIDE / step for step in strides[deep]] for rate in options.rates]
+        self.channels = (width,)
         self._maps, self._deep, self._low = len(channels), deep, low
         self.reads = tuple(sorted({*range(deep, len(channels)), *([] if low is None else [low])}))
         self._joined = [ratio(strides[deep], stride) for stride in strides[deep:]]
         self._to_detail = ratio(strides[low or 0], strides[deep])
         self._last = ratio(strides[0], strides[low or 0])
-        self.pooling = pooling
+        self.pooling = SpatialPyramidPooling(dims, sum(channels[deep:]), width, rates, norm=norm)
         if low is not None:
             few = max(8, width // 4 // 8 * 8)
             self.detail = pointwise_block(dims, channels[low], few, norm=norm)
@@ -100,7 +49,6 @@ class DeepLab(DecoderModule):
             )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The decoded map from the encoder's; both are lists of (batch, channel, *spatial)."""
         check_maps(self.name, maps, self._maps)
         size = maps[self._deep].shape[2:]
         joined = [enlarged(x, size, by) for x, by in zip(maps[self._deep :], self._joined, strict=True)]
@@ -109,6 +57,12 @@ class DeepLab(DecoderModule):
         if self._low is not None:
             x = self.refine(torch.cat([x, self.detail(maps[self._low])], 1))
         return [enlarged(x, maps[0].shape[2:], self._last)]
+
+
+class DeepLabV3PlusDecoder(DeepLabV3Decoder):
+    """The same with detail; its options say from which map."""
+
+    name = "deeplabv3plus"
 
 
 class SpatialPyramidPooling(nn.Module):
@@ -152,3 +106,8 @@ def fitted(rates: Sequence[Sequence[float]], size: Sequence[int]) -> list[tuple[
         most = max(rate[axis] for rate in rates)
         shrink.append(min(1.0, max(1, (voxels - 1) // 2) / most))
     return [tuple(max(1, round(value * by)) for value, by in zip(rate, shrink, strict=True)) for rate in rates]
+
+
+def _coarsest_within(strides: Sequence[Sequence[int]], limit: int) -> int:
+    """The coarsest level of at most that stride along every axis; the finest, where all are coarser."""
+    return max((level for level, stride in enumerate(strides) if max(stride) <= limit), default=0)

@@ -7,49 +7,33 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from voxgraft.plugin import DecoderModule
+from voxgraft.plugin import CONVOLUTION, DecoderModule
 
 from .options import FCNOptions
-from .parts import check_maps, enlarged, pointwise, ratio
+from .parts import check_maps, enlarged, ratio
 
 
-class FCNDecoder:
-    """Makes `SummedScores` for an encoder."""
-
-    def __init__(self, options: FCNOptions) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> SummedScores:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        return SummedScores(dims, channels, strides, self._options.width, self._options.levels)
-
-
-class SummedScores(DecoderModule):
+class FCNDecoder(DecoderModule):
     """`s(n) = score(n)`, `s(i) = score(i) + U(s(i + 1))`; the finest s, enlarged, is the only decoded map.
 
     Every part is linear and so is the head that follows, which makes classes of the scores: together they are the
     paper's scores of classes. Enlargement is linear interpolation, as which the paper's starts.
-
-    Args:
-        width: Channels of the scores.
-        levels: So many of the coarsest maps are scored.
     """
 
     def __init__(
-        self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]], width: int, levels: int
+        self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]], options: FCNOptions
     ) -> None:
         super().__init__()
-        self.channels = (width,)
+        self.channels = (options.width,)
         self._maps = len(channels)
-        self._first = max(0, len(channels) - levels)
+        self._first = max(0, len(channels) - options.levels)
         self.reads = tuple(range(self._first, len(channels)))
         chosen = strides[self._first :]
         self._factors = [ratio(fine, coarse) for fine, coarse in pairwise(chosen)]
         self._last = ratio(strides[0], chosen[0])
-        self.scores = nn.ModuleList(pointwise(dims, inside, width) for inside in channels[self._first :])
+        self.scores = nn.ModuleList(CONVOLUTION[dims](inside, options.width, 1) for inside in channels[self._first :])
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The decoded map from the encoder's; both are lists of (batch, channel, *spatial)."""
         check_maps("fcn", maps, self._maps)
         chosen = maps[self._first :]
         total: Tensor = self.scores[-1](chosen[-1])

@@ -11,47 +11,22 @@ from torch import Tensor, nn
 from voxgraft.plugin import CONVOLUTION, DecoderModule, Norm, conv_norm_act
 
 from .options import FPNOptions
-from .parts import check_maps, enlarged, flat_width, pointwise, ratio
+from .parts import check_maps, enlarged, flat_width, ratio
 
 
-class FPNDecoder:
-    """Makes `FeaturePyramid` for an encoder."""
-
-    def __init__(self, options: FPNOptions) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> FeaturePyramid:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        coarse = [level for level, stride in enumerate(strides) if max(stride) >= self._options.finest]
-        return FeaturePyramid(
-            dims,
-            channels,
-            strides,
-            flat_width(dims, self._options),
-            first=coarse[0] if coarse else len(channels) - 1,
-            norm=self._options.norm,
-        )
-
-
-class FeaturePyramid(DecoderModule):
+class FPNDecoder(DecoderModule):
     """A pyramid of maps of one width, and their sum at the finest level; the sum is the only decoded map.
 
-    Args:
-        width: Channels of the pyramid; the branches and the decoded map have half as many.
-        first: The finest of the encoder's maps that takes part.
+    The branches and the decoded map have half as many channels as the pyramid.
     """
 
     def __init__(
-        self,
-        dims: int,
-        channels: Sequence[int],
-        strides: Sequence[Sequence[int]],
-        width: int,
-        *,
-        first: int,
-        norm: Norm,
+        self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]], options: FPNOptions
     ) -> None:
         super().__init__()
+        coarse = [level for level, stride in enumerate(strides) if max(stride) >= options.finest]
+        first = coarse[0] if coarse else len(channels) - 1
+        width = flat_width(dims, options)
         half = max(8, width // 2)
         self.channels = (half,)
         self._maps, self._first = len(channels), first
@@ -61,11 +36,11 @@ class FeaturePyramid(DecoderModule):
         ]
         self._last = ratio(strides[0], strides[first])
         taken = channels[first:]
-        self.laterals = nn.ModuleList(pointwise(dims, inside, width) for inside in taken)
+        self.laterals = nn.ModuleList(CONVOLUTION[dims](inside, width, 1) for inside in taken)
         self.smooth = nn.ModuleList(CONVOLUTION[dims](width, width, 3, padding=1) for _ in taken)
         own = (1,) * dims
         self.branches = nn.ModuleList(
-            Branch(dims, width, half, self._factors[:level] or [own], norm=norm) for level in range(len(taken))
+            Branch(dims, width, half, self._factors[:level] or [own], norm=options.norm) for level in range(len(taken))
         )
 
     def pyramid(self, maps: Sequence[Tensor]) -> list[Tensor]:
@@ -77,7 +52,6 @@ class FeaturePyramid(DecoderModule):
         return [smooth(one) for smooth, one in zip(self.smooth, sums, strict=True)]
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The decoded map from the encoder's; both are lists of (batch, channel, *spatial)."""
         check_maps("fpn", maps, self._maps)
         levels = self.pyramid(maps)
         sizes = [one.shape[2:] for one in levels]

@@ -21,25 +21,17 @@ NORMS: dict[str, Any] = {
 """MONAI's words for the norms."""
 
 
-class MonaiUNetDecoder:
-    """Makes `MonaiLevels` for an encoder."""
-
-    def __init__(self, options: MonaiUNetOptions) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> MonaiLevels:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        return MonaiLevels(dims, channels, level_widths(dims, channels, self._options), self._options)
-
-
-class MonaiLevels(DecoderModule):
+class MonaiUNetDecoder(DecoderModule):
     """The blocks of MONAI's decoder; its own loop pads by one voxel at most and takes doubled strides only.
 
     MONAI's last block, which enlarges beyond the finest map without a skip, is left out.
     """
 
-    def __init__(self, dims: int, channels: Sequence[int], widths: Sequence[int], options: MonaiUNetOptions) -> None:
+    def __init__(
+        self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]], options: MonaiUNetOptions
+    ) -> None:
         super().__init__()
+        widths = level_widths(dims, channels, options)
         self.channels, self._maps = tuple(widths), len(channels)
         if len(channels) == 1:
             self.blocks = nn.ModuleList([conv_norm_act(dims, channels[0], widths[0], norm=options.norm)])
@@ -63,7 +55,6 @@ class MonaiLevels(DecoderModule):
         self.blocks = decoder.blocks[:-1]
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Decoded maps from the encoder's; both are lists of (batch, channel, *spatial)."""
         check_maps("monai-unet", maps, self._maps)
         if self._maps == 1:
             return [self.blocks[0](maps[0])]

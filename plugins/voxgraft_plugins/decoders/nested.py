@@ -13,18 +13,7 @@ from .options import NestedUNetOptions
 from .parts import Upsample, check_maps, convolutions, level_widths, ratio
 
 
-class NestedUNetDecoder:
-    """Makes `NestedLevels` for an encoder."""
-
-    def __init__(self, options: NestedUNetOptions) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> NestedLevels:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        return NestedLevels(dims, channels, strides, self._options)
-
-
-class NestedLevels(DecoderModule):
+class NestedUNetDecoder(DecoderModule):
     """The nodes X(i, j) of level i and column j; X(i, 0) are the encoder's maps.
 
     `X(i, j) = H([X(i, 0), ..., X(i, j - 1), U(X(i + 1, j - 1))])` with convolutions H and enlargement U. Of n maps
@@ -52,7 +41,6 @@ class NestedLevels(DecoderModule):
                 )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Decoded maps from the encoder's; both are lists of (batch, channel, *spatial)."""
         check_maps("unetplusplus", maps, self._maps)
         if self._maps == 1:
             return [self.nodes["0_1"](maps[0])]

@@ -157,18 +157,6 @@ def pointwise_block(dims: int, inside: int, outside: int, *, norm: Norm) -> nn.S
     )
 
 
-def pointwise(dims: int, inside: int, outside: int, *, bias: bool = True) -> nn.Module:
-    """A 1x1(x1) convolution.
-
-    Args:
-        dims: 2 or 3, the axes in space.
-        inside: Channels of the map that comes in.
-        outside: Channels of the map that goes out.
-        bias: Add a number to each channel; a norm that follows makes it useless.
-    """
-    return CONVOLUTION[dims](inside, outside, 1, bias=bias)
-
-
 def bridge(dims: int, inside: int, outside: int) -> nn.Module:
     """What makes an encoder's map as wide as the decoded map it is added to: nothing, where it is already.
 
@@ -177,4 +165,4 @@ def bridge(dims: int, inside: int, outside: int) -> nn.Module:
         inside: Channels of the encoder's map.
         outside: Channels of the decoded map.
     """
-    return nn.Identity() if inside == outside else pointwise(dims, inside, outside)
+    return nn.Identity() if inside == outside else CONVOLUTION[dims](inside, outside, 1)

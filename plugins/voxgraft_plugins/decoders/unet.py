@@ -13,18 +13,7 @@ from .options import UNetOptions
 from .parts import Upsample, check_maps, convolutions, level_widths
 
 
-class UNetDecoder:
-    """Makes `UNetLevels` for an encoder."""
-
-    def __init__(self, options: UNetOptions) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> UNetLevels:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        return UNetLevels(dims, channels, strides, self._options)
-
-
-class UNetLevels(DecoderModule):
+class UNetDecoder(DecoderModule):
     """Decoded maps, fine to coarse: one for each of the encoder's maps but the coarsest, each of that map's own size.
 
     Args:
@@ -61,7 +50,6 @@ class UNetLevels(DecoderModule):
         return fine
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Decoded maps from the encoder's; both are lists of (batch, channel, *spatial), fine to coarse."""
         check_maps(self.name, maps, len(self.ups) + 1)
         if not self.ups:
             return [self.levels[0](maps[0])]

@@ -13,17 +13,6 @@ from .options import UNETROptions
 from .parts import ResidualBlock, Upsample, check_maps, enlarged, level_widths, ratio
 
 
-class UNETRDecoder:
-    """Makes `TokenLevels` for an encoder."""
-
-    def __init__(self, options: UNETROptions) -> None:
-        self._options = options
-
-    def make(self, dims: int, channels: Sequence[int], strides: Sequence[Sequence[int]]) -> TokenLevels:
-        """The module; see `voxgraft.networks.encoder_decoder.Decoder`."""
-        return TokenLevels(dims, channels, strides, self._options)
-
-
 def spread(strides: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
     """The strides at which the maps are decoded: halved from the coarsest on where maps are of one resolution.
 
@@ -38,7 +27,7 @@ def spread(strides: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
     return targets
 
 
-class TokenLevels(DecoderModule):
+class UNETRDecoder(DecoderModule):
     """Decoded maps, fine to coarse: one for each of the encoder's maps but the coarsest.
 
     Every skip, the image among them, passes a residual block, or one after each enlargement on the way to its level.
@@ -61,7 +50,6 @@ class TokenLevels(DecoderModule):
                 self.levels.append(ResidualBlock(dims, 2 * width, width, norm=norm))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Decoded maps from the encoder's; both are lists of (batch, channel, *spatial)."""
         check_maps("unetr", maps, self._maps)
         if not self.ups:
             return [self.skips[0](maps[0], maps[0].shape[2:])]

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl, late, late_call, late_new
 
-if TYPE_CHECKING:
-    from voxgraft.plugin import Options
-
-    from .options import ItkWriterOptions
-
 
 @hookimpl
-def voxgraft_readers() -> list[ReaderSpec[Options]]:
+def voxgraft_readers() -> list[ReaderSpec[Any]]:
     return [
         ReaderSpec(
             name="nrrd",
@@ -40,14 +35,14 @@ def voxgraft_readers() -> list[ReaderSpec[Options]]:
 
 
 @hookimpl
-def voxgraft_writers() -> list[WriterSpec[ItkWriterOptions]]:
+def voxgraft_writers() -> list[WriterSpec[Any]]:
     return [
         WriterSpec(
             name="nrrd",
             summary="NRRD, compressed; masks with the names of their structures, as 3D Slicer reads them",
             suffixes=(".nrrd",),
             filename="mask.seg.nrrd",
-            options=late(__name__, ".options:ItkWriterOptions"),
+            options=late(__name__, ".writer:ItkWriterOptions"),
             build=late_call(__name__, ".writer:NrrdWriter"),
         ),
         WriterSpec(
@@ -55,7 +50,7 @@ def voxgraft_writers() -> list[WriterSpec[ItkWriterOptions]]:
             summary="MetaImage, compressed, in one file",
             suffixes=(".mha",),
             filename="mask.mha",
-            options=late(__name__, ".options:ItkWriterOptions"),
+            options=late(__name__, ".writer:ItkWriterOptions"),
             build=late_call(__name__, ".writer:MetaImageWriter"),
         ),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,10 +45,7 @@ class Body:
 
     @property
     def bytes(self) -> int:
-        total = self.dtype.itemsize
-        for n in self.sizes:
-            total *= n
-        return total
+        return math.prod(self.sizes, start=self.dtype.itemsize)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,23 +24,10 @@ from .header import (
 from .reader import TextReader
 
 DTYPES = {
-    "MET_CHAR": "i1",
-    "MET_UCHAR": "u1",
-    "MET_SHORT": "i2",
-    "MET_USHORT": "u2",
-    "MET_INT": "i4",
-    "MET_UINT": "u4",
-    "MET_LONG_LONG": "i8",
-    "MET_ULONG_LONG": "u8",
-    "MET_FLOAT": "f4",
-    "MET_DOUBLE": "f8",
-}
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
+    "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
+}  # fmt: skip
 """MET_LONG is left out: it has 4 bytes or 8, as the machine that wrote it had."""
-
-
-def metaimage_reader() -> TextReader:
-    """The reader of this format."""
-    return TextReader("metaimage", parse_metaimage)
 
 
 def parse_metaimage(path: Path) -> Header:
@@ -148,3 +136,6 @@ def _count(fields: dict[str, str], name: str, default: int | None = None) -> int
     if len(found) != 1 or not 0 < found[0] < 1 << 20:
         raise HeaderError(f"its header gives no proper {name}")
     return int(found[0])
+
+
+metaimage_reader = partial(TextReader, "metaimage", parse_metaimage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,22 +42,15 @@ TYPES = {
 """The names of each type; the last is the one that is written, without its `_t`."""
 _DTYPES = {name: code for code, names in TYPES.items() for name in names}
 _PACKINGS = {
+    **dict.fromkeys(("gzip", "gz"), "gzip"),
+    **dict.fromkeys(("bzip2", "bz2"), "bzip2"),
+    **dict.fromkeys(("text", "txt", "ascii"), "text"),
     "raw": "raw",
-    "gzip": "gzip",
-    "gz": "gzip",
-    "bzip2": "bzip2",
-    "bz2": "bzip2",
-    "text": "text",
-    "txt": "text",
-    "ascii": "text",
 }
 _SPACES = {
-    "left-posterior-superior": LPS,
-    "lps": LPS,
-    "right-anterior-superior": np.eye(3),
-    "ras": np.eye(3),
-    "left-anterior-superior": np.diag([-1.0, 1.0, 1.0]),
-    "las": np.diag([-1.0, 1.0, 1.0]),
+    **dict.fromkeys(("left-posterior-superior", "lps"), LPS),
+    **dict.fromkeys(("right-anterior-superior", "ras"), np.eye(3)),
+    **dict.fromkeys(("left-anterior-superior", "las"), np.diag([-1.0, 1.0, 1.0])),
 }
 _FIELDS = {
     "dimension", "type", "block size", "blocksize", "encoding", "endian", "content", "old min", "oldmin", "old max",
@@ -69,11 +63,6 @@ _IN_SPACE = {"domain", "space"}
 _UNPLACED = {"", "scanner-xyz", "scannerxyz", "3d-right-handed", "3d-left-handed"}
 """Spaces that do not say how axes lie in the patient, without the word for time."""
 _NO_COLOURS = {"hsv-color": "HSV", "xyz-color": "XYZ"}
-
-
-def nrrd_reader() -> TextReader:
-    """The reader of this format."""
-    return TextReader("nrrd", parse_nrrd)
 
 
 def parse_nrrd(path: Path) -> Header:
@@ -299,3 +288,6 @@ def _one(fields: dict[str, str], name: str, kind: type, default: Any = None) -> 
     if len(found) != 1:
         raise HeaderError(f"its header has {len(found)} values for {name!r}")
     return found[0]
+
+
+nrrd_reader = partial(TextReader, "nrrd", parse_nrrd)

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Le
 
-from voxgraft.plugin import Array, DataError, Volume, mask_values
+from voxgraft.plugin import Array, DataError, Options, Volume, mask_values
 
 from .header import LPS
 from .metaimage import DTYPES
 from .nrrd import TYPES
-from .options import ItkWriterOptions
 
 if TYPE_CHECKING:
     from voxgraft.plugin import Labels
 
 _NRRD = {code: names[-1].removesuffix("_t") for code, names in TYPES.items()}
 _META = {code: name for name, code in DTYPES.items()}
+
+
+class ItkWriterOptions(Options):
+    """Options of the writers; their readers have none: a file is read as it is."""
+
+    level: Annotated[int, Ge(0), Le(3)] = 1
+    """Compression level, from 0 (fastest) to 3 (smallest)."""
 
 
 class NrrdWriter:
@@ -127,10 +134,7 @@ def _packed(array: Array, dims: int, level: int, wbits: int) -> bytes:
 def _segments(labels: Labels, volume: Volume) -> list[str]:
     """The keys by which 3D Slicer knows a segmentation and its segments."""
     extent = " ".join(f"0 {n - 1}" for n in (*volume.shape, 1)[:3])
-    lines = [
-        "Segmentation_MasterRepresentation:=Binary labelmap",
-        f"Segmentation_ReferenceImageExtentOffset:={'0 0 0'}",
-    ]
+    lines = ["Segmentation_MasterRepresentation:=Binary labelmap", "Segmentation_ReferenceImageExtentOffset:=0 0 0"]
     for number, label in enumerate(labels.items):
         colour = " ".join(f"{part:.3f}" for part in _colour(number))
         name = " ".join(label.name.split())

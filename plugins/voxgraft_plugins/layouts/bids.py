@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Label, Labels, MaskRef, composed
+from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Label, Labels, MaskRef, composed, listed, safe_ids
 
-from .names import listed, safe_ids
 from .options import BidsOptions
 from .tables import facts_in, read_table
 

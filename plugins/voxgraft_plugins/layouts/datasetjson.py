@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from voxgraft.plugin import DataError, as_stored, read_json
-
-from .names import listed
+from voxgraft.plugin import DataError, as_stored, listed, read_json
 
 
 def load_document(path: Path, layout: str) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Labels, composed, stem
+from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Labels, composed, images_in, listed, safe_ids, stem
 
 from .datasetjson import channel_names, complain_of_missing, inside, load_document
-from .names import images_in, listed, patients, safe_ids
 from .options import DecathlonOptions
+from .patterns import patients
 
 
 class DecathlonLayout:

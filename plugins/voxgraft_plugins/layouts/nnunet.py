@@ -8,11 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voxgraft.plugin import Case, DataError, Dataset, ImageRef, Label, Labels, Region, Split, as_stored, composed
+from voxgraft.plugin import (
+    Case,
+    DataError,
+    Dataset,
+    ImageRef,
+    Label,
+    Labels,
+    Region,
+    Split,
+    as_stored,
+    composed,
+    listed,
+    safe_ids,
+)
 
 from .datasetjson import channel_names, complain_of_missing, load_document, load_json
-from .names import listed, patients, safe_ids
 from .options import NnunetOptions
+from .patterns import patients
 
 SPLITS = "splits_final.json"
 IGNORE = "ignore"

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from voxgraft.plugin import Case, DataError, Dataset, ImageRef, MaskRef
+from voxgraft.plugin import Case, DataError, Dataset, ImageRef, MaskRef, images_in, listed, safe_ids
 
-from .names import images_in, listed, patients, safe_ids
 from .options import PairsOptions
 from .pairing import is_region
-from .patterns import Pattern
+from .patterns import Pattern, patients
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from voxgraft.plugin import as_stored, composed
+from voxgraft.plugin import DataError, as_stored, composed, listed
 
 _PLACE = re.compile(r"\{([A-Za-z_]+)\}|(\*)|([{}])")
 _MOST = 4
@@ -82,3 +82,23 @@ def _regex(text: str) -> re.Pattern[str]:
             seen.add(match[1])
             pieces.append(f"(?P<{match[1]}>[^/]+?)")
     return re.compile("".join(pieces) + re.escape(text[end:]))
+
+
+def patients(names: Sequence[str], pattern: str | None, fields: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """The patient of each case: the place {patient} of its file pattern or of `pattern`; else the case itself.
+
+    Args:
+        fields: For each case what its file pattern found.
+
+    Raises:
+        DataError: A name does not fit the pattern.
+    """
+    if pattern is None:
+        return {name: fields.get(name, {}).get("patient", name) for name in names}
+    if "patient" not in Pattern(pattern).places:
+        raise DataError(f"the pattern {pattern!r} of the option 'patient' needs {{patient}}")
+    matches = {name: Pattern(pattern).match(name) for name in names}
+    strange = [name for name, match in matches.items() if match is None]
+    if strange:
+        raise DataError(f"{listed(strange, 'case')}: the name does not fit the pattern {pattern!r} of 'patient'")
+    return {name: match["patient"] for name, match in matches.items() if match is not None}

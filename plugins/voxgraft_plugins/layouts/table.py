@@ -7,9 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from voxgraft.plugin import Align, Case, DataError, Dataset, ImageRef, Split, as_stored, composed, stem
+from voxgraft.plugin import (
+    Align,
+    Case,
+    DataError,
+    Dataset,
+    ImageRef,
+    Split,
+    as_stored,
+    composed,
+    listed,
+    safe_ids,
+    stem,
+)
 
-from .names import listed, safe_ids
 from .options import CsvOptions
 from .tables import MISSING, Table, facts_of, read_table
 

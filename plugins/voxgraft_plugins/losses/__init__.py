@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from voxgraft.plugin import LossSpec, hookimpl, late, late_call
-
-if TYPE_CHECKING:
-    from voxgraft.plugin import Loss
-
-    from .options import CrossEntropyOptions, DiceCEOptions
 
 
 @hookimpl
@@ -19,7 +14,7 @@ def voxgraft_losses() -> list[LossSpec[Any]]:
             name="dice-ce",
             summary="Soft Dice of the structures plus cross-entropy of all voxels",
             options=late(__name__, ".options:DiceCEOptions"),
-            build=_dice_ce,
+            build=late_call(__name__, ".losses:dice_ce"),
         ),
         LossSpec(
             name="dice",
@@ -31,18 +26,6 @@ def voxgraft_losses() -> list[LossSpec[Any]]:
             name="cross-entropy",
             summary="Cross-entropy of all voxels",
             options=late(__name__, ".options:CrossEntropyOptions"),
-            build=_cross_entropy,
+            build=late_call(__name__, ".losses:cross_entropy"),
         ),
     ]
-
-
-def _dice_ce(options: DiceCEOptions) -> Loss:
-    from .losses import DiceCE
-
-    return DiceCE(options, options, (options.dice, options.cross_entropy))
-
-
-def _cross_entropy(options: CrossEntropyOptions) -> Loss:
-    from .losses import DiceCE
-
-    return DiceCE(None, options)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from voxgraft.plugin import TrainingError
 
-from .options import CrossEntropyOptions, DiceOptions
+from .options import CrossEntropyOptions, DiceCEOptions, DiceOptions
 
 
 class DiceCE:
@@ -49,6 +49,14 @@ class DiceCE:
             if self._entropy is not None:
                 terms.append(self._shares[1] * _mean(*scores.entropies(self._entropy.class_weights)))
             return sum(terms[1:], terms[0])
+
+
+def cross_entropy(options: CrossEntropyOptions) -> DiceCE:
+    return DiceCE(None, options)
+
+
+def dice_ce(options: DiceCEOptions) -> DiceCE:
+    return DiceCE(options, options, (options.dice, options.cross_entropy))
 
 
 class _Classes:

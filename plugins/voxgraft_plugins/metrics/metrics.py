@@ -6,7 +6,8 @@ The rules for empty masks are in `scoring.pair`.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
@@ -16,7 +17,7 @@ from pydantic import AllowInfNan
 from voxgraft.plugin import MaskPair, Options, SurfaceDistances
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from voxgraft.plugin import Metric
 
@@ -159,22 +160,6 @@ class RelativeVolumeDifference:
         return value if self.signed else abs(value)
 
 
-def of_counts(_: Options, name: str) -> Metric:
-    """The metric of this name, which has no options."""
-    return METRICS[name]
-
-
-METRICS: Mapping[str, Metric] = {
-    "dice": dice,
-    "iou": iou,
-    "accuracy": accuracy,
-    "precision": precision,
-    "recall": recall,
-    "specificity": specificity,
-    "volume-difference": volume_difference,
-}
-
-
 def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else math.nan
 
@@ -301,3 +286,29 @@ def _percentile(part: Part, percentile: float) -> float:
     shares = np.cumsum(sizes[order]) / sizes.sum()
     index = min(int(np.searchsorted(shares, percentile / 100.0)), len(order) - 1)
     return float(distances[order[index]])
+
+
+COUNTS: Mapping[str, Metric] = {
+    "dice": dice,
+    "iou": iou,
+    "accuracy": accuracy,
+    "precision": precision,
+    "recall": recall,
+    "specificity": specificity,
+    "volume-difference": volume_difference,
+}
+OTHERS: Mapping[str, Callable[[Any], Metric]] = {
+    "f-beta": FBeta,
+    "relative-volume-difference": RelativeVolumeDifference,
+    "hd95": partial(Hausdorff, percentile=95.0),
+    "hd": partial(Hausdorff, percentile=100.0),
+    "assd": AverageDistance,
+    "nsd": SurfaceDice,
+    "ece": CalibrationError,
+    **{name: partial(LesionMetric, name=name) for name in ("lesion-precision", "lesion-recall", "lesion-f1")},
+}
+
+
+def metric(options: Options, name: str) -> Metric:
+    """The metric of this name; those of voxel counts have no options."""
+    return COUNTS[name] if name in COUNTS else OTHERS[name](options)

@@ -18,19 +18,23 @@ from voxgraft.plugin import HOUNSFIELD_LEVELS
 from .options import CtOptions, ImageOptions, MrOptions, RgbOptions
 
 AIR = -1024.0
-CT = {
+MR = {
     "rotation": 15.0,
     "scale": 0.2,
     "shift": 0.1,
     "elastic": 1.0,
-    "gamma": 0.2,
+    "gamma": 0.3,
     "noise": 0.1,
-    "brightness": 0.1,
-    "contrast": 0.15,
+    "brightness": 0.2,
+    "contrast": 0.25,
     "blur": 1.0,
     "lowres": 0.4,
     "mirror": 0.0,
 }
+CT = {**MR, "gamma": 0.2, "brightness": 0.1, "contrast": 0.15}
+GREY = {**MR, "rotation": 20.0, "gamma": 0.4, "contrast": 0.3, "brightness": 0.3}
+RGB = {**MR, "rotation": 30.0, "elastic": 2.0, "brightness": 0.3, "contrast": 0.3}
+"""The strengths of augmentation, by what images are."""
 
 
 class CtModality:
@@ -83,20 +87,6 @@ class CtModality:
         return self._options.window
 
 
-MR = {
-    "rotation": 15.0,
-    "scale": 0.2,
-    "shift": 0.1,
-    "elastic": 1.0,
-    "gamma": 0.3,
-    "noise": 0.1,
-    "brightness": 0.2,
-    "contrast": 0.25,
-    "blur": 1.0,
-    "lowres": 0.4,
-    "mirror": 0.0,
-}
-GREY = {**MR, "rotation": 20.0, "gamma": 0.4, "contrast": 0.3, "brightness": 0.3}
 STRIPPED = 1 / 3
 """The share of exact zeros above which an image counts as skull-stripped."""
 
@@ -187,19 +177,6 @@ COLOURLESS = (0.449, 0.226)
 """Mean and deviation of what is not a colour: a single channel, or a fourth one."""
 
 WHITES = (1.0, 255.0, 65535.0)
-RGB = {
-    "rotation": 30.0,
-    "scale": 0.2,
-    "shift": 0.1,
-    "elastic": 2.0,
-    "gamma": 0.3,
-    "noise": 0.1,
-    "brightness": 0.3,
-    "contrast": 0.3,
-    "blur": 1.0,
-    "lowres": 0.4,
-    "mirror": 0.0,
-}
 
 
 class RgbModality:

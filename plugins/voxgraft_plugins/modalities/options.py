@@ -11,20 +11,9 @@ from pydantic import AfterValidator, Field
 from voxgraft.plugin import Options
 
 Way = Literal[
-    "rotation",
-    "scale",
-    "shift",
-    "elastic",
-    "gamma",
-    "noise",
-    "brightness",
-    "contrast",
-    "shading",
-    "invert",
-    "blur",
-    "lowres",
-    "mirror",
-]
+    "rotation", "scale", "shift", "elastic", "gamma", "noise", "brightness", "contrast", "shading", "invert", "blur",
+    "lowres", "mirror",
+]  # fmt: skip
 Strengths = dict[Way, Annotated[float, Ge(0)]]
 
 

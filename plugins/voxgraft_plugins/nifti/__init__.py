@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl, late, late_call, late_new
 
-if TYPE_CHECKING:
-    from voxgraft.plugin import Options
-
-    from .writer import NiftiWriterOptions
-
 
 @hookimpl
-def voxgraft_readers() -> list[ReaderSpec[Options]]:
+def voxgraft_readers() -> list[ReaderSpec[Any]]:
     return [
         ReaderSpec(
             name="nifti",
@@ -28,7 +23,7 @@ def voxgraft_readers() -> list[ReaderSpec[Options]]:
 
 
 @hookimpl
-def voxgraft_writers() -> list[WriterSpec[NiftiWriterOptions]]:
+def voxgraft_writers() -> list[WriterSpec[Any]]:
     return [
         WriterSpec(
             name="nifti",

@@ -5,6 +5,7 @@ Layout and rules are those of nifti1.h and nifti2.h (nifti.nimh.nih.gov); what t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,26 +61,9 @@ _ANALYZE = {
     "origin": ("3i2", 253),  # SPM's
     "magic": ("S4", 344),
 }
-DATATYPES = {
-    2: "u1",
-    4: "i2",
-    8: "i4",
-    16: "f4",
-    64: "f8",
-    256: "i1",
-    512: "u2",
-    768: "u4",
-    1024: "i8",
-    1280: "u8",
-}
+DATATYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 _SPM_DATATYPES = {130: "i1", 132: "u2", 136: "u4"}
-_REFUSED = {
-    1: "single bits",
-    32: "complex numbers",
-    1536: "128-bit floats",
-    1792: "complex numbers",
-    2048: "complex numbers",
-}
+_REFUSED = {1: "single bits", 1536: "128-bit floats", **dict.fromkeys((32, 1792, 2048), "complex numbers")}
 COLOURS = {128: 3, 2304: 4}
 """Datatypes whose voxels are several bytes, red, green, blue (and alpha), side by side."""
 _VECTORS = {1006, 1007, 2003, 2004}
@@ -126,10 +110,7 @@ class Header:
     @property
     def voxel_bytes(self) -> int:
         """The length of the voxels in the file, in bytes."""
-        total = self.dtype.itemsize * self.colours * self.volumes
-        for n in self.shape:
-            total *= n
-        return total
+        return math.prod(self.shape, start=self.dtype.itemsize * self.colours * self.volumes)
 
 
 def parse_header(data: bytes, *, analyze: bool = False) -> Header:

@@ -183,7 +183,6 @@ def _turn_rows(planes: Array, turned: Array, rows: range) -> None:
         turned[:, j, :] = np.asarray(picture.transpose(Image.Transpose.TRANSPOSE)).view(planes.dtype)
 
 
-THREADS = 2
 _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 """No name and no time: they would make equal masks differ in their hashes."""
 
@@ -215,12 +214,7 @@ def write_gzip(file: BinaryIO, parts: Iterable[memoryview], level: int) -> None:
             length += part.nbytes
             if len(waiting) > 2 * THREADS:
                 file.write(waiting.popleft().result())
-        for block in _results(waiting):
-            file.write(block)
+        while waiting:
+            file.write(waiting.popleft().result())
     file.write(b"\x03\0")  # an empty last block
     file.write(struct.pack("<II", check, length % (1 << 32)))
-
-
-def _results(waiting: deque[Future[bytes]]) -> Iterator[bytes]:
-    while waiting:
-        yield waiting.popleft().result()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from voxgraft.plugin import ReaderSpec, WriterSpec, hookimpl, late, late_call
 
-if TYPE_CHECKING:
-    from .options import PictureOptions, PngWriterOptions, TiffOptions, TiffWriterOptions
-
 
 @hookimpl
-def voxgraft_readers() -> list[ReaderSpec[PictureOptions] | ReaderSpec[TiffOptions]]:
+def voxgraft_readers() -> list[ReaderSpec[Any]]:
     return [
         ReaderSpec(
             name="picture",
@@ -35,7 +32,7 @@ def voxgraft_readers() -> list[ReaderSpec[PictureOptions] | ReaderSpec[TiffOptio
 
 
 @hookimpl
-def voxgraft_writers() -> list[WriterSpec[PngWriterOptions] | WriterSpec[TiffWriterOptions]]:
+def voxgraft_writers() -> list[WriterSpec[Any]]:
     return [
         WriterSpec(
             name="png",

@@ -24,21 +24,17 @@ if TYPE_CHECKING:
 
 
 _MILLIMETRES = {
-    "nm": 1e-6,
-    "µm": 1e-3,
-    "μm": 1e-3,
-    "um": 1e-3,
-    "micron": 1e-3,
-    "microns": 1e-3,
-    "\\u00b5m": 1e-3,
-    "mm": 1.0,
-    "millimeter": 1.0,
-    "cm": 10.0,
-    "m": 1000.0,
-    "inch": 25.4,
-    "in": 25.4,
+    **dict.fromkeys(("µm", "μm", "um", "micron", "microns", "\\u00b5m"), 1e-3),
+    **dict.fromkeys(("mm", "millimeter"), 1.0),
+    **dict.fromkeys(("inch", "in"), 25.4),
+    **{"nm": 1e-6, "cm": 10.0, "m": 1000.0},
 }
 _INCH, _CENTIMETRE = 2, 3
+_DAMAGED = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, struct.error, zlib.error),
+    *(RuntimeError, ArithmeticError, AssertionError, SyntaxError),
+)
+"""What tifffile raises over spoilt files; its own error is a ValueError."""
 
 
 def affine_of(file: TiffFile, dims: int) -> tuple[Array | None, tuple[Problem, ...]]:
@@ -159,7 +155,7 @@ class TiffReader:
                 layers = self._checked(file, item.path)
                 affine, _ = affine_of(file, len(layers.shape))
                 rows = read_pages(file, layers, item.path)
-        except _damaged() as error:
+        except _DAMAGED as error:
             raise BadImage(item.path, _reason(error)) from error
         array = layers.arranged(rows, numbers)
         if (layers.shape, layers.channels) != (item.shape, item.channels) or affine is None:
@@ -171,7 +167,7 @@ class TiffReader:
             with opened(path) as file:
                 layers = self._checked(file, path)
                 affine, problems = affine_of(file, len(layers.shape))
-        except _damaged() as error:
+        except _DAMAGED as error:
             fault = Problem("unreadable", _reason(error))
             return Item(path, "tiff", (), np.eye(4), problems=(fault,), files=(path,))
         if affine is None:
@@ -237,23 +233,6 @@ def _after(file: TiffFile, offset: int) -> tuple[int, int]:
     handle.seek(count * tiff.tagsize, 1)
     (following,) = struct.unpack(tiff.offsetformat, handle.read(tiff.offsetsize))
     return count, following
-
-
-def _damaged() -> tuple[type[BaseException], ...]:
-    from tifffile import TiffFileError
-
-    of_python = (
-        OSError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        struct.error,
-        zlib.error,
-    )
-    return (TiffFileError, RuntimeError, ArithmeticError, AssertionError, SyntaxError, *of_python)
 
 
 def _reason(error: BaseException) -> str:

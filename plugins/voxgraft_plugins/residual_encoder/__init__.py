@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from voxgraft.plugin import EncoderSpec, hookimpl, late, late_call
 
-if TYPE_CHECKING:
-    from .options import ResidualOptions
-
 
 @hookimpl
-def voxgraft_encoders() -> list[EncoderSpec[ResidualOptions]]:
+def voxgraft_encoders() -> list[EncoderSpec[Any]]:
     return [
         EncoderSpec(
             name="residual",

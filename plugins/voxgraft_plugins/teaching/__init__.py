@@ -6,47 +6,16 @@ from typing import Any
 
 from voxgraft.plugin import StrategySpec, hookimpl, late, late_call
 
-UNLABELLED = frozenset({"unlabelled"})
-
-STRATEGIES = (
-    ("distil", "distil", "Distil", frozenset({"teacher"}), "Learn the outputs and maps of a larger or older model"),
-    (
-        "mean-teacher",
-        "averaging",
-        "MeanTeacher",
-        UNLABELLED,
-        "Mean teacher: agree with its own running average on unlabelled scans",
-    ),
-    (
-        "co-training",
-        "mutual",
-        "CoTraining",
-        frozenset[str](),
-        "Train two networks; each learns from the other",
-    ),
-    (
-        "adversarial",
-        "domains",
-        "Adversarial",
-        frozenset({"unlabelled", "source"}),
-        "Make maps or outputs of two data sets indistinguishable to a classifier",
-    ),
-    (
-        "multi-task",
-        "tasks",
-        "MultiTask",
-        frozenset[str](),
-        "Also predict distances to borders, the image, or which organs it shows",
-    ),
-    (
-        "self-supervised",
-        "masking",
-        "SelfSupervised",
-        frozenset[str](),
-        "Learn without labels to fill in masked parts of the scans",
-    ),
-)
-"""Name, module, class, needs and summary of each."""
+STRATEGIES = {
+    "distil": ("distil:Distil", "Learn the outputs and maps of a larger or older model"),
+    "mean-teacher": ("averaging:MeanTeacher", "Mean teacher: agree with its own running average on unlabelled scans"),
+    "co-training": ("mutual:CoTraining", "Train two networks; each learns from the other"),
+    "adversarial": ("domains:Adversarial", "Make maps or outputs of two data sets indistinguishable to a classifier"),
+    "multi-task": ("tasks:MultiTask", "Also predict distances to borders, the image, or which organs it shows"),
+    "self-supervised": ("masking:SelfSupervised", "Learn without labels to fill in masked parts of the scans"),
+}
+"""The place and the summary of each."""
+NEEDS = {"distil": {"teacher"}, "mean-teacher": {"unlabelled"}, "adversarial": {"unlabelled", "source"}}
 
 
 @hookimpl
@@ -55,9 +24,9 @@ def voxgraft_strategies() -> list[StrategySpec[Any]]:
         StrategySpec(
             name=name,
             summary=summary,
-            needs=needs,
-            options=late(__name__, f".options:{strategy}Options"),
-            build=late_call(__name__, f".{module}:{strategy}"),
+            needs=frozenset(NEEDS.get(name, ())),
+            options=late(__name__, f".options:{place.partition(':')[2]}Options"),
+            build=late_call(__name__, f".{place}"),
         )
-        for name, module, strategy, needs, summary in STRATEGIES
+        for name, (place, summary) in STRATEGIES.items()
     ]

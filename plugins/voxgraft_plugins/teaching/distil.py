@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.plugin import CONVOLUTION, LINEAR, Context, Output, SegmentationNetwork, TrainingError
+from voxgraft.plugin import CONVOLUTION, Context, Output, SegmentationNetwork, TrainingError
 
 from .options import DistilOptions
-from .own import Teaching, has_regions, levels_of, map_at
+from .own import Teaching, has_regions, levels_of, map_at, resized
 from .soft import divergence
 
 if TYPE_CHECKING:
@@ -71,10 +71,8 @@ class Distil(Teaching):
         if self._options.features > 0:
             target = teacher_output.features[self._options.level].float()
             student = context.extra[ADAPTER](output.features[self._options.level]).float()
-            if student.shape[2:] != target.shape[2:]:
-                mode = LINEAR[context.network.dims]
-                target = functional.interpolate(target, student.shape[2:], mode=mode, align_corners=False)
-            terms["distil_features"] = self._options.features * functional.mse_loss(student, target)
+            loss = functional.mse_loss(student, resized(target, student))
+            terms["distil_features"] = self._options.features * loss
         return terms
 
 

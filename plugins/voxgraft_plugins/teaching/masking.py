@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from voxgraft.plugin import CONVOLUTION, LINEAR, Context, Crop, Output, TrainingError
+from voxgraft.plugin import CONVOLUTION, Context, Crop, Output, TrainingError
 
 from .options import SelfSupervisedOptions
-from .own import Teaching
+from .own import Teaching, resized
 
 HEAD = "reconstruction"
 
@@ -62,10 +61,7 @@ class SelfSupervised(Teaching):
         part = slice(self._done, self._done + batch["image"].shape[0])
         self._done = part.stop
         whole, masked = self._whole[part], self._masked[part]
-        predicted = context.extra[HEAD](output.maps[0]).float()
-        if predicted.shape[2:] != whole.shape[2:]:
-            mode = LINEAR[context.network.dims]
-            predicted = functional.interpolate(predicted, whole.shape[2:], mode=mode, align_corners=False)
+        predicted = resized(context.extra[HEAD](output.maps[0]).float(), whole)
         error = (predicted - whole).abs().mean(1)
         return {"reconstruction": (error * masked).sum() / masked.sum().clamp_min(1)}
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from voxgraft.plugin import Context, TrainingError, TransferStrategy
+from voxgraft.plugin import LINEAR, Context, TrainingError, TransferStrategy
 
 
 class Teaching(TransferStrategy):
@@ -129,6 +130,13 @@ def map_at(values: tuple[int, ...], level: int, option: str) -> int:
     if not -len(values) <= level < len(values):
         raise TrainingError(f"transfer: {option} is {level}, but the encoder has {len(values)} maps, 0 the finest")
     return values[level]
+
+
+def resized(x: Tensor, like: Tensor) -> Tensor:
+    """A map (batch, channel, *spatial) at the size of another, linearly between voxels."""
+    if x.shape[2:] == like.shape[2:]:
+        return x
+    return functional.interpolate(x, like.shape[2:], mode=LINEAR[x.ndim - 2], align_corners=False)
 
 
 @torch.no_grad()

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.plugin import CONVOLUTION, LINEAR, Context, Output, Row, TrainingError
+from voxgraft.plugin import CONVOLUTION, Context, Output, Row, TrainingError
 
 from .options import MultiTaskOptions
-from .own import Teaching, has_regions, levels_of
+from .own import Teaching, has_regions, levels_of, resized
+from .soft import mean_over
 
 
 class Uncertainties(nn.Module):
@@ -193,18 +194,13 @@ class MultiTask(Teaching):
         return sum(rest, start=total)
 
     def _boundary(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
-        predicted = self._fine(context, output, "boundary", batch["image"].shape[2:])
-        target = distances(_masks(context, batch["target"]), _spacing(context), self._options.reach).to(
-            predicted.device
-        )
-        error = (predicted - target).abs()
-        counts = batch.get("counted")
-        if counts is None:
-            return error.mean()
-        return (error * counts[:, None]).sum() / (counts.sum() * error.shape[1]).clamp_min(1)
+        predicted = self._fine(context, output, "boundary", batch["image"])
+        target = distances(_masks(context, batch["target"]), _spacing(context), self._options.reach)
+        error = (predicted - target.to(predicted.device)).abs()
+        return mean_over(error.mean(1), batch.get("counted"))
 
     def _reconstruction(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
-        predicted = self._fine(context, output, "reconstruction", batch["image"].shape[2:])
+        predicted = self._fine(context, output, "reconstruction", batch["image"])
         return functional.mse_loss(predicted, batch["image"].float())
 
     def _presence(self, context: Context, batch: Mapping[str, Tensor], output: Output) -> Tensor:
@@ -212,12 +208,8 @@ class MultiTask(Teaching):
         present = _masks(context, batch["target"]).flatten(2).any(2).float()
         return functional.binary_cross_entropy_with_logits(logits, present)
 
-    def _fine(self, context: Context, output: Output, branch: str, shape: Sequence[int]) -> Tensor:
-        logits: Tensor = context.extra[BRANCH + branch](output.maps[0]).float()
-        if logits.shape[2:] == tuple(shape):
-            return logits
-        mode = LINEAR[context.network.dims]
-        return functional.interpolate(logits, tuple(shape), mode=mode, align_corners=False)
+    def _fine(self, context: Context, output: Output, branch: str, image: Tensor) -> Tensor:
+        return resized(context.extra[BRANCH + branch](output.maps[0]).float(), image)
 
 
 def distances(masks: Tensor, spacing: Sequence[float], reach: float) -> Tensor:

@@ -15,7 +15,6 @@ from voxgraft.plugin import Context, Output, TrainingError
 from .options import DeltaOptions
 from .own import OwnStrategy
 from .stages import ENCODER, bare_norms, modules_in
-from .strategies import PRETRAINED
 
 
 class Delta(OwnStrategy):
@@ -30,7 +29,6 @@ class Delta(OwnStrategy):
     """
 
     name = "delta"
-    needs = PRETRAINED
 
     def __init__(self, options: DeltaOptions) -> None:
         self._weight, self._measures, self._until = options.weight, options.channels == "measured", options.measure

@@ -20,6 +20,7 @@ class Init(OwnStrategy):
     or 2 / (fan-in + fan-out) (Glorot and Bengio 2010), and biases of zero. What was loaded is not touched."""
 
     name = "init"
+    needs = frozenset[str]()
 
     def __init__(self, options: InitOptions) -> None:
         self._he, self._normal = options.scheme == "he", options.distribution == "normal"

@@ -13,7 +13,6 @@ from voxgraft.plugin import Context, Row, SegmentationNetwork, TrainingError
 from .options import LoraOptions
 from .own import OwnStrategy
 from .stages import ENCODER, belongs, hold_norms
-from .strategies import PRETRAINED
 
 KINDS = (nn.Conv2d, nn.Conv3d, nn.Linear)
 
@@ -46,7 +45,6 @@ class Lora(OwnStrategy):
     unless they are 1x1."""
 
     name = "lora"
-    needs = PRETRAINED
 
     def __init__(self, options: LoraOptions) -> None:
         self._r, self._alpha = options.r, 2.0 * options.r if options.alpha is None else options.alpha

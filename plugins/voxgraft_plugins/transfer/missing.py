@@ -18,6 +18,7 @@ class ChannelDropout(OwnStrategy):
     all that are there. A channel left out is zeros, as one that is missing is after normalisation."""
 
     name = "channel-dropout"
+    needs = frozenset[str]()
 
     def __init__(self, options: ChannelDropoutOptions) -> None:
         self._p, self._wanted = options.p, options.channels

@@ -16,6 +16,7 @@ AGAINST: dict[frozenset[str], str] = {
 class OwnStrategy(TransferStrategy):
     """A strategy that knows which others of this plugin it cannot stand with."""
 
+    needs = frozenset({"pretrained"})
     once: bool = True
     """It can be in a stack only once."""
 

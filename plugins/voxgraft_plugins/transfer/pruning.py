@@ -28,6 +28,7 @@ class Prune(OwnStrategy):
     """
 
     name = "prune"
+    needs = frozenset[str]()
 
     def __init__(self, options: PruneOptions) -> None:
         self._amount, self._at, self._part, self._parts = options.amount, options.at, options.part, PARTS[options.part]

@@ -12,13 +12,10 @@ from voxgraft.plugin import Context, Output, Row, SegmentationNetwork
 
 from .options import ClipOptions, L2SPOptions
 from .own import OwnStrategy
-from .strategies import PRETRAINED
 
 
 class FromStart(OwnStrategy):
     """Remembers the pretrained parameters as they were loaded: as clones, since the live ones move."""
-
-    needs = PRETRAINED
 
     def __init__(self) -> None:
         self._start: dict[str, Tensor] = {}

@@ -32,7 +32,6 @@ from .stages import (
     stage_of,
 )
 
-PRETRAINED = frozenset({"pretrained"})
 TUNES = frozenset({"fine-tune", "lp-ft", "gradual", "layer-decay", "bn-only", "delta", "lora", "clip"})
 """Strategies that are about how the encoder learns."""
 
@@ -45,7 +44,6 @@ class Freeze(OwnStrategy):
     """
 
     name = "freeze"
-    needs = PRETRAINED
     once = False
 
     def __init__(self, options: FreezeOptions) -> None:
@@ -148,7 +146,6 @@ class FineTune(OwnStrategy):
     """The pretrained part learns more slowly than the new part, its shallow stages perhaps not at all."""
 
     name = "fine-tune"
-    needs = PRETRAINED
 
     def __init__(self, options: FineTuneOptions) -> None:
         self._factor, self._from_stage, self._keep_norm = options.encoder_lr, options.from_stage, options.keep_norm
@@ -181,7 +178,6 @@ class LayerDecay(OwnStrategy):
     Ruder 2018; Bao et al. 2022). Parameters of the encoder that were not pretrained learn at the full rate."""
 
     name = "layer-decay"
-    needs = PRETRAINED
 
     def __init__(self, options: LayerDecayOptions) -> None:
         self._decay = options.decay
@@ -208,7 +204,6 @@ class BnOnly(OwnStrategy):
     BatchNorm's statistics follow the new images; the new parts learn as ever."""
 
     name = "bn-only"
-    needs = PRETRAINED
 
     def __init__(self, options: BnOnlyOptions) -> None:
         self._kinds, self._adapt = NORMS[options.norms], options.statistics == "adapt"

@@ -11,7 +11,7 @@ from voxgraft.plugin import Context, Row, TrainingError
 from .options import FineTuneOptions, FreezeOptions, GradualOptions, LpFtOptions
 from .own import OwnStrategy
 from .stages import ENCODER, Holder, encoder_stages, is_loaded, loaded_modules, stage_of
-from .strategies import PRETRAINED, FineTune, Freeze
+from .strategies import FineTune, Freeze
 
 
 class LpFt(Freeze):
@@ -43,7 +43,6 @@ class Gradual(OwnStrategy):
     """
 
     name = "gradual"
-    needs = PRETRAINED
 
     def __init__(self, options: GradualOptions) -> None:
         self._options = options
