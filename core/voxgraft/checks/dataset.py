@@ -138,8 +138,6 @@ def check_path(path: Path, catalogue: Catalogue, progress: Progress | None = Non
 
     Args:
         path: A folder or file of any layout that a plugin knows, or of scans alone.
-        catalogue: Offers layouts and readers.
-        progress: Shows how far it is.
 
     Raises:
         UsageError: There is no such folder.

@@ -32,8 +32,6 @@ def look_at(case: Case, catalogue: Catalogue, labels: Labels | None) -> Look:
     """Read a case, measure it, and note everything that is wrong with it by itself.
 
     Args:
-        case: What is read.
-        catalogue: Whose readers are used.
         labels: The structures that its mask may hold; None takes any.
     """
     look = Look(case)

@@ -28,8 +28,6 @@ def judge_channels(dataset: Dataset, looks: Sequence[Look], workflow: Workflow |
     """Against the names of channels where a workflow is there, else against what most images have.
 
     Args:
-        dataset: Gives the names of channels.
-        looks: What was seen of each case.
         workflow: None where a folder is checked without one.
     """
     named = workflow is not None
@@ -101,8 +99,6 @@ def judge_modality(dataset: Dataset, looks: Sequence[Look], workflow: Workflow) 
 
     Args:
         dataset: Gives the names of channels.
-        looks: What was seen of each case.
-        workflow: Gives modality and axes.
     """
     if workflow.model.dims == 3 and any(len(look.shape) == 2 for look in looks):
         yield CaseProblem("dims", "error", None, "the images are 2D: set model.dims to 2")

@@ -42,10 +42,8 @@ def unknown_message(array: Array, values: Sequence[int], unknown: Sequence[int],
     """The sentence about values that nothing stands for.
 
     Args:
-        array: The mask.
         values: All that it holds.
         unknown: Those that no name stands for.
-        labels: The structures.
     """
     start = f"the label holds {listed(map(str, unknown), 10)}, which have no name"
     if len(unknown) > MANY:

@@ -219,7 +219,6 @@ def write_trace(target: Path, dataset: Dataset, split: Split | None = None) -> N
 
     Args:
         target: The table; it is replaced whole.
-        dataset: Its cases, one a row.
         split: Says of each case what it is for; None leaves that empty.
 
     Raises:

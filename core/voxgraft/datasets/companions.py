@@ -62,9 +62,7 @@ def assign_roles(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], 
 
     Args:
         roles: What the strategies learn from, see `Roles`.
-        dataset: The labelled data set of the workflow.
         others: `source`, `added` and `unlabelled`, where the workflow names them.
-        split: Of the labelled cases.
 
     Raises:
         DataError: A strategy needs unlabelled scans and there are none; or the data sets do not fit together.
@@ -95,11 +93,7 @@ def assign_roles(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], 
 
 
 def _labelled(name: str, others: Mapping[str, Dataset], held_out: Collection[str]) -> tuple[str, ...]:
-    """The keys of the labelled cases of another data set whose patients are not held out; none where it is not named.
-
-    Raises:
-        DataError: It is named, and has no such case.
-    """
+    """The keys of the labelled cases of another data set whose patients are not held out; none where it is not named."""
     if name not in others:
         return ()
     cases = [case for case in others[name].cases if case.label is not None and case.patient not in held_out]
@@ -114,7 +108,6 @@ def cases_by_key(dataset: Dataset, others: Mapping[str, Dataset], split: Split) 
     Args:
         dataset: Whose cases are keyed by their identifier alone.
         others: Name -> data set; their cases are keyed `NAME/ID`.
-        split: The keys that are wanted.
     """
     known = {case.id: case for case in dataset.cases}
     for name, other in others.items():

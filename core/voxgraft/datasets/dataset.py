@@ -123,7 +123,6 @@ def split_of(dataset: Dataset, labelled: Sequence[Case], options: SplitOptions) 
 
     Args:
         dataset: May give splits of its own.
-        labelled: The cases that are split.
         options: The workflow's section `data.split`.
 
     Raises:
@@ -164,11 +163,7 @@ def _optional(channels: Mapping[str, str] | None) -> list[str]:
 
 
 def _optional_of(data: Data, dataset: Dataset) -> tuple[str, ...]:
-    """The channels that a case may lack, by workflow and layout.
-
-    Raises:
-        DataError: The workflow names a channel that the data set does not have.
-    """
+    """The channels that a case may lack, by workflow and layout."""
     for name in data.channels or {}:
         if name not in dataset.channels:
             raise DataError(f"data.channels: there is no channel {name!r}; there are {', '.join(dataset.channels)}")

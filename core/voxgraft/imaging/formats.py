@@ -88,11 +88,7 @@ class PaletteReader(Reader, Protocol):
     """A reader of pictures that may hold numbers of colours in a palette."""
 
     def numbers(self, item: Item) -> Volume:
-        """Read the numbers as they are stored, (i, j[, k]), of an item that has a palette.
-
-        Raises:
-            BadImage: The file is damaged.
-        """
+        """Read the numbers as they are stored, (i, j[, k]), of an item that has a palette."""
         ...
 
 

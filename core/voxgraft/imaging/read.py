@@ -236,11 +236,7 @@ def _not_finite(array: Array) -> Problem | None:
 
 
 def _check_regular(file: Path) -> None:
-    """Refuse a pipe, a socket or a device, which a reader would wait for without end.
-
-    Raises:
-        BadImage: It is one.
-    """
+    """Refuse a pipe, a socket or a device, which a reader would wait for without end."""
     try:
         check_regular(file)
     except OSError as error:
@@ -249,11 +245,7 @@ def _check_regular(file: Path) -> None:
 
 
 def _check_memory(item: Item) -> None:
-    """Refuse an image whose voxels alone are more than there is memory for, before any reader reserves it.
-
-    Raises:
-        BadImage: It is so.
-    """
+    """Refuse an image whose voxels alone are more than there is memory for, before any reader reserves it."""
     from ..support.machine import free_memory, gigabytes
 
     size = math.prod(item.shape) * item.channels * np.dtype(item.facts.get("dtype", USUAL)).itemsize

@@ -238,7 +238,6 @@ def _fill(source: Array, result: Floats, hows: Sequence[Along], change: Change |
 
     Args:
         source: Its planes lie one after another in memory, in that order.
-        result: Is written.
         hows: How planes, rows and columns are resampled.
         change: See `resample_image`.
     """
@@ -262,11 +261,7 @@ def _plane(plane: Array, hows: Sequence[Along], change: Change | None) -> Floats
 
 
 def _check_memory(shape: Sequence[int], arrays: int) -> None:
-    """Refuse arrays of float32 that do not fit, before they are made.
-
-    Raises:
-        DataError: They do not.
-    """
+    """Refuse arrays of float32 that do not fit, before they are made."""
     from ..support.machine import free_memory, gigabytes
 
     size = 4 * arrays * math.prod(int(n) for n in shape)
@@ -307,8 +302,6 @@ def class_by_class(labels: NDArray[Any], shape: Sequence[int], classes: Sequence
     """The definition: classes are done one after another, in rising order; another value stands for none.
 
     Args:
-        labels: Values (i, j[, k]).
-        shape: Of the result.
         classes: The values that count.
     """
     import torch

@@ -143,7 +143,6 @@ def each_structure(mask: Volume, labels: Labels) -> Iterator[tuple[Label, tuple[
 
     Args:
         mask: Values of `labels`, shape (i, j[, k]); or 0 and 1 (structure, i, j[, k]) in their order.
-        labels: The structures.
     """
     import numpy as np
 
@@ -216,9 +215,6 @@ def check_background(palette: Mapping[int, Colour], name: object) -> None:
 
     Args:
         palette: The colours of the numbers that stand in the mask.
-
-    Raises:
-        BadImage: It is so.
     """
     black = [number for number, colour in palette.items() if colour == BLACK]
     if black and 0 not in black and 0 in palette:

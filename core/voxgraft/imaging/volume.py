@@ -258,11 +258,7 @@ def as_volume(
 
 
 def checked_affine(affine: ArrayLike) -> Array:
-    """A finite, invertible 4x4 affine in double precision.
-
-    Raises:
-        ValueError: It is none.
-    """
+    """A finite, invertible 4x4 affine in double precision."""
     matrix = np.asarray(affine, dtype=np.float64)
     if matrix.shape != (4, 4):
         raise ValueError(f"the affine has shape {matrix.shape}, not (4, 4)")

@@ -102,7 +102,6 @@ def mask_values(array: Array, labels: Labels, target: Path) -> Array:
     """A mask as uint8, or uint16 where one of its values or of the labels is above 255: what a writer stores.
 
     Args:
-        array: Whole numbers or bool, of any shape.
         target: The file that is written, for messages.
 
     Raises:

@@ -68,10 +68,8 @@ def convert(source: Path, target: Path, wish: Wish, catalogue: Catalogue) -> Con
     reference of a mask.
 
     Args:
-        source: A file or folder that a reader knows.
         target: The file or folder to write; it is replaced whole.
         wish: What else is asked for, such as the reference and the labels.
-        catalogue: Whose readers and writers are used.
 
     Raises:
         UsageError: No writer answers to the target, or the call lacks what the writer needs; nothing was read.
@@ -107,11 +105,7 @@ def looks_like_a_mask(volume: Volume) -> bool:
 
 
 def _one(source: Path, items: Sequence[Item]) -> Item:
-    """The one image that is meant; objects of structures beside images are not meant.
-
-    Raises:
-        DataError: There are several; the message names them.
-    """
+    """The one image that is meant; objects of structures beside images are not meant."""
     images = [item for item in items if item.kind == "image"] or list(items)
     if len(images) == 1:
         return images[0]
@@ -165,11 +159,7 @@ def _size(volume: Volume) -> str:
 
 
 def _lost(before: Volume, after: Volume, path: Path) -> tuple[str, ...]:
-    """What to say of a mask of which the new grid does not cover everything.
-
-    Raises:
-        DataError: It covers nothing of it.
-    """
+    """What to say of a mask of which the new grid does not cover everything."""
     size = [
         np.count_nonzero(volume.array) * abs(float(np.linalg.det(volume.affine[:3, :3]))) for volume in (before, after)
     ]
@@ -239,7 +229,6 @@ def image_for(path: Path, item: Item, catalogue: Catalogue) -> Volume:
     Args:
         path: Where images lie: a file, or a folder of series.
         item: An object that holds structures; what it refers to decides where several images lie there.
-        catalogue: Whose readers are used.
     """
     items = [item for item in scan(path, catalogue) if item.kind == "image"]
     if not items:

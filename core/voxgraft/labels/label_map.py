@@ -110,7 +110,6 @@ def map_labels(mask: Volume, labels: Labels, name: object) -> Volume:
 
     Args:
         mask: Whole numbers (i, j[, k]), with its item where the file gave names.
-        labels: The structures that are wanted.
         name: What messages call the mask, such as its path.
 
     Raises:
@@ -165,7 +164,6 @@ def combine_structures(masks: Mapping[Any, Array], grid: Volume, labels: Labels 
     Args:
         masks: Name, or whatever else the file tells structures apart by -> bool (i, j[, k]).
         grid: Gives affine and item of the result.
-        labels: The structures that are wanted, with their values.
         name: What messages call the mask, such as its path.
     """
     if labels is None:
@@ -206,7 +204,6 @@ def match_labels(names: Sequence[Source], labels: Labels, name: object) -> dict[
 
     Args:
         names: What the file calls its structures.
-        labels: The structures that are wanted, with their values.
         name: What messages call the mask, such as its path.
 
     Raises:
@@ -270,7 +267,6 @@ def note_left_out(mask: Volume, left_out: Sequence[Source], labels: Labels) -> V
     """The mask with a note on what in it no structure is made of.
 
     Args:
-        mask: The finished mask.
         left_out: Names or values in the file that no structure is made of; with none the mask comes back as it is.
         labels: Say what became of them, by `others`.
     """
@@ -331,11 +327,7 @@ def _scaled_labels(array: Array, slope: float, intercept: float) -> bool:
 
 
 def whole_numbers(array: Array, name: object) -> Array:
-    """Label values as integers; bool becomes uint8.
-
-    Raises:
-        BadImage: They are none.
-    """
+    """Label values as integers; bool becomes uint8."""
     if array.dtype.kind == "b":
         return array.view(np.uint8)
     if array.dtype.kind in "iu":

@@ -95,7 +95,6 @@ def in_grid_of(mask: Volume, like: Volume | None, name: object, what: str = "the
         mask: (i, j[, k]), or (channel, i, j[, k]), in any order of axes.
         like: The image that it was drawn on; None leaves the mask as it is.
         name: What messages call the mask, such as its path.
-        what: What kind of mask this is, as messages begin.
 
     Raises:
         BadImage: It has another shape, or lies more than a hundredth of a voxel beside the image.
@@ -125,9 +124,7 @@ def read_values(reference: ImageRef, labels: Labels | None, catalogue: Catalogue
     A picture whose colours are all the same is one map of values.
 
     Args:
-        reference: The mask's file or series.
         labels: The structures that are wanted; None takes any value.
-        catalogue: Whose readers are used.
 
     Raises:
         DataError: It is damaged, there are several, or it is in colours or holds fractions.
@@ -189,11 +186,7 @@ def _is_grey(volume: Volume, labels: Labels | None) -> bool:
 
 
 def _check_colours(volume: Volume, labels: Labels | None, name: object) -> None:
-    """Refuse a mask in colours, unless they are 0 and 1, or kept as structures that overlap.
-
-    Raises:
-        BadImage: It is one; the message names some of its colours.
-    """
+    """Refuse a mask in colours, unless they are 0 and 1, or kept as structures that overlap."""
     array = volume.array.reshape(len(volume.array), -1)
     kept = array.max(initial=0) <= 1 or (labels is not None and labels.overlap == "keep")
     if kept or volume.item is None or not volume.item.colours:

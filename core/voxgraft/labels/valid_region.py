@@ -51,8 +51,6 @@ def found_region(reference: FoundRegion, image: Volume, catalogue: Catalogue) ->
 
     Args:
         reference: The modality, with its options.
-        image: Of the case.
-        catalogue: Offers the modality.
     """
     modality = choose(catalogue, "modality", json.loads(reference.modality)).build()
     inside = region_in(modality, image)
@@ -64,8 +62,6 @@ def read_valid_region(reference: ImageRef, like: Volume, catalogue: Catalogue, c
 
     Args:
         reference: The file of the region, 0 is out, everything else in; or what is found in the image.
-        like: The case's image.
-        catalogue: Whose readers are used.
         case: What messages call the case.
 
     Raises:

@@ -42,8 +42,6 @@ def regridded(label: NDArray[Any], shape: tuple[int, ...], plan: Plan) -> NDArra
     """Class indices or bits on another grid over the same extent.
 
     Args:
-        label: (i, j[, k]).
-        shape: Voxels of the result along the same axes.
         plan: Says whether values are class indices or bits of regions.
     """
     if not plan.regions:

@@ -37,8 +37,6 @@ def read_case(case: Case, catalogue: Catalogue, labels: Labels | None = None) ->
 
     Args:
         case: Its images, its mask, and how its channels are brought onto one grid.
-        catalogue: Whose readers are used.
-        labels: The structures that are wanted of the mask.
 
     Raises:
         DataError: Image and mask lie on different grids, or the mask holds what `labels` does not know.
@@ -58,8 +56,6 @@ def measure(
     """What one case adds to the fingerprint: shape and spacing (RAS order), intensities, label volumes, content hash.
 
     Args:
-        case: What is read.
-        catalogue: Whose readers are used.
         labels: What masks hold; None where every value above 0 is a structure.
         hashed: Gives the SHA-256 of a file.
 
@@ -112,11 +108,7 @@ def _foreground(mask: Volume, left_out: int | None) -> Array:
 
 
 def _counts(mask: Volume, labels: Labels | None) -> dict[str, int]:
-    """Voxels of each value, background included; of each structure by its value, where they may overlap.
-
-    Raises:
-        DataError: The mask has values that no label may have.
-    """
+    """Voxels of each value, background included; of each structure by its value, where they may overlap."""
     if mask.array.ndim > mask.dims and labels is not None:
         rows = zip(labels.values, mask.array, strict=True)
         return {str(value): int((channel == 1).sum()) for value, channel in rows}
@@ -136,7 +128,6 @@ def content_hash(
         refs: What the case is read from, in the order of its channels.
         catalogue: Whose readers say which files belong to a reference.
         rule: How the files are brought together, as text; another rule gives another fingerprint.
-        hashed: Gives the SHA-256 of a file.
     """
     total = hashlib.sha256(rule.encode())
     for ref in refs:

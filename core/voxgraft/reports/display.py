@@ -40,7 +40,6 @@ def display_window(channel: Array, modality: Modality | None, inside: Array | No
     """The intensities that are black and white.
 
     Args:
-        channel: Voxels of one channel.
         modality: Says it for its images; without one, see `guessed_window`.
         inside: Voxels of the structures, by which a CT without a modality gets its window.
     """
@@ -56,10 +55,6 @@ def guessed_window(some: Array, inside: Array | None = None) -> tuple[float, flo
 
     The body is what is brighter than the mean of all voxels that are not exactly 0: percentiles of everything would be
     those of the air around it.
-
-    Args:
-        some: Finite voxels.
-        inside: Voxels of the structures.
     """
     if is_hounsfield(some):
         return ct_window(None if inside is None or not inside.size else float(np.median(sampled(inside))))

@@ -67,9 +67,6 @@ def fragment(
     """What a notebook shows, as HTML; all that comes from files is escaped.
 
     Args:
-        title: Its first line.
-        lines: What is said below it.
-        tables: Each with its heads.
         pictures: Names, and addresses that hold the pictures.
     """
     return render(

@@ -58,7 +58,6 @@ def preview(scan: Volume, mask: Volume, modality: Modality | None, target: Path,
 
     Args:
         scan, mask, modality, names: See `previewed`.
-        target: The file.
 
     Raises:
         DataError: It cannot be written.
@@ -160,9 +159,7 @@ def worth_a_glance(labels: Array, axis: int, most: int = SLICES, boxes: Boxes | 
     """Where each structure is largest, then evenly through all that was found; through the scan where nothing was.
 
     Args:
-        labels: Shape (i, j, k).
         axis: Across which the slices lie.
-        most: At most so many slices.
         boxes: The bounding boxes of structures by value, where they are known.
     """
     others = tuple(a for a in range(3) if a != axis)
@@ -216,9 +213,7 @@ class Tile(NamedTuple):
 
         Args:
             plane: Of the image (first, second axis[, colour]).
-            mask: Labels of the same plane.
             steps: Millimetres along both axes.
-            longer: Pixels of the longer side.
             words: Its number, what is on the left, and what is up.
         """
         pixels, large = enlarged(plane, mask, steps, longer)
@@ -235,8 +230,6 @@ def tile(image: Volume, labels: Array, axis: int, index: int, window: tuple[floa
 
     Args:
         image, labels: Axes in RAS order.
-        axis, index: Which slice.
-        window: The intensities that are black and white.
     """
     grey = grey_of(np.moveaxis(first_channel(image), axis, 0)[index], window)
     steps = [step for a, step in enumerate(image.spacing) if a != axis]
@@ -249,7 +242,6 @@ def flat_tile(image: Volume, labels: Array, window: tuple[float, float]) -> Tile
 
     Args:
         image, labels: Shape (i, j), of the image perhaps with channels first.
-        window: The intensities that are black and white.
     """
     channels = image.array.reshape(image.channels, *image.shape)
     planes = [grey_of(channels[c], window) for c in ((0, 1, 2) if image.channels == 3 else (0, 0, 0))]
@@ -265,9 +257,7 @@ def enlarged(colour: Array, mask: Array, steps: Sequence[float], longer: int) ->
 
     Args:
         colour: uint8, grey or with a last axis of three colours.
-        mask: Labels of the same plane.
         steps: Millimetres along both axes.
-        longer: Pixels of the longer side.
 
     Returns:
         Pixels of shape (row, column[, colour]) and labels of shape (row, column).
@@ -318,9 +308,7 @@ def caption(canvas: Canvas, place: tuple[int, int], shown: Tile, names: Names, c
     """Which side is where, the number of the slice, and the names of what it shows, the largest first.
 
     Args:
-        canvas: The picture; is written on.
         place: Row and column where the tile begins.
-        shown: The tile.
         names, colours: Structures by value.
     """
     rows, columns = shown.shape

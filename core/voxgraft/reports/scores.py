@@ -59,9 +59,7 @@ def worst_cases(scores: Scores, cards: Mapping[str, About], most: int = WORST) -
     A case in which a structure was missed comes first: its mean may be undefined, and is no better for it.
 
     Args:
-        scores: What an evaluation found.
         cards: METRIC -> what its card says, such as which direction is better.
-        most: At most so many cases.
     """
     for metric in list(scores.summary)[:1]:
         higher = cards.get(metric, About()).higher_is_better

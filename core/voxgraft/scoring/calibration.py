@@ -81,8 +81,6 @@ class Watch:
     Args:
         truth: Gives the boolean mask of a structure in a part of the reference.
         shape: Of the reference, (i, j[, k]).
-        spacing: Millimetres along each axis.
-        structures: What is scored.
         binnings: What the metrics ask for.
         ignored: Voxels that do not count, or None.
     """
@@ -111,7 +109,6 @@ class Watch:
         """Take in the probabilities of one part of the scan.
 
         Args:
-            part: Where it lies, a slice for each axis.
             probability: Gives the probabilities of a structure in that part.
         """
         for structure in self._structures:

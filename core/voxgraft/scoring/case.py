@@ -48,12 +48,9 @@ def score_case(
 
     Args:
         prediction, reference: Masks (i, j[, k]) or one channel for each region, on one grid.
-        labels: The structures that are scored.
-        metrics: Each with its options.
 
     Raises:
         DataError: As `measure_case`.
-        BrokenPlugin: A metric failed.
 
     Examples:
         >>> from voxgraft.components.choice import choose
@@ -111,8 +108,6 @@ def watch_case(
 
     Args:
         reference: The reference mask, (i, j[, k]) or one channel for each region.
-        labels: The structures that are scored.
-        metrics: Each with its options.
     """
     how = binnings(metrics)
     if not how:
@@ -152,10 +147,7 @@ def score_absent(
     """What `score_case` gives for structures that are in neither mask of a case.
 
     Args:
-        voxels: How many voxels the case has.
         spacing: Millimetres along i, j[, k].
-        names: The structures.
-        metrics: Each with its options.
     """
     nothing = np.zeros((2,) * len(spacing), np.bool_)
     pair = MaskPair(Counts(0, 0, 0, voxels), spacing, lambda: (nothing, nothing.copy()))
@@ -199,8 +191,6 @@ def value_of(chosen: Selected[Metric], metric: Metric, pair: MaskPair) -> float:
 
     Args:
         chosen: The metric as it was selected; names it and its plugin in the error.
-        metric: The same metric, built.
-        pair: One structure in prediction and reference.
 
     Raises:
         BrokenPlugin: It failed.

@@ -165,8 +165,6 @@ def direction(runs: Mapping[str, Scores], metric: str, catalogue: Catalogue) -> 
 
     Args:
         runs: Name -> scores; they know the component behind a metric's name.
-        metric: By its name in the scores.
-        catalogue: Offers the metric's spec.
 
     Raises:
         UnknownComponent: No installed plugin offers the metric.

@@ -136,7 +136,6 @@ def comparable(prediction: Volume, reference: Volume, labels: Labels) -> tuple[V
 
     Args:
         prediction, reference: Masks of one case, on one grid.
-        labels: What their values or names stand for.
     """
     masks = CaseMasks(prediction, reference, labels)
     if masks.by_region:
@@ -177,9 +176,6 @@ def check_grids(prediction: Volume, reference: Volume) -> None:
     """Refuse two masks that do not lie on one grid.
 
     Grids count as equal where no corner is further apart than 1 % of the smallest spacing, or 0.01 mm.
-
-    Raises:
-        DataError: They differ; the message says by how much.
     """
     if prediction.shape != reference.shape:
         predicted_size, reference_size = ("x".join(map(str, volume.shape)) for volume in (prediction, reference))
@@ -193,11 +189,7 @@ _REMEDY = "bring the prediction into the reference's grid with `voxgraft convert
 
 
 def values_in(prediction: Volume, reference: Volume) -> tuple[int, ...]:
-    """The values other than 0 that stand in two masks of one shape.
-
-    Raises:
-        DataError: They cannot be masks.
-    """
+    """The values other than 0 that stand in two masks of one shape."""
     return count(label_array(prediction, "prediction"), label_array(reference, "reference")).values
 
 

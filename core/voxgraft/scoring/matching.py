@@ -42,7 +42,6 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
 
     Args:
         predictions, references: Two files, or two folders.
-        catalogue: Whose readers tell what a mask is.
 
     Raises:
         DataError: A path is not there, one is a file and the other a folder, no name is in both, or slices of several
@@ -90,7 +89,6 @@ def files_of(path: Path, cases: Sequence[str], catalogue: Catalogue) -> dict[str
     Args:
         path: A folder, or the file or series of the only case.
         cases: The names to look for; `CASE_0000` is found as well.
-        catalogue: Whose readers tell what ending a file's name has.
 
     Raises:
         DataError: There is no such path, or it holds no file with a case's name.

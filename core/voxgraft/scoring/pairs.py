@@ -130,11 +130,7 @@ def _reference(path: Path, labels: Labels | None, catalogue: Catalogue) -> Volum
 
 
 def _of_object(path: Path, item: Item, like: Volume, labels: Labels, catalogue: Catalogue) -> Volume:
-    """Named structures in a grid; those that `labels` does not know are left out.
-
-    Raises:
-        DataError: It knows none of them.
-    """
+    """Named structures in a grid; those that `labels` does not know are left out."""
     names = [str(name) for name in item.facts.get("names") or ()]
     if names and not match_labels(names, labels, path):
         raise DataError(f"{path}: holds the structures {some(names)}, and --labels names none of them")
@@ -183,11 +179,7 @@ def _common_grid(pair: Pair, items: list[Item], catalogue: Catalogue, scan: Path
 
 
 def _covering(volume: Volume, other: Volume) -> Volume:
-    """The smallest grid in which two grids of one lattice lie, such as those of objects with different slices.
-
-    Raises:
-        BadImage: They are of different lattices.
-    """
+    """The smallest grid in which two grids of one lattice lie, such as those of objects with different slices."""
     other = turned(other, volume)
     columns = np.abs(volume.affine[:3, :3] - other.affine[:3, :3]) * max(*volume.shape, *other.shape)
     start = np.linalg.solve(volume.affine, other.affine[:, 3])[:3]

@@ -144,7 +144,6 @@ class Work:
         """Score a case in memory.
 
         Args:
-            case: Its name.
             prediction, reference: Masks in one order of axes.
         """
         self._compare_palettes(prediction, reference)
@@ -251,8 +250,6 @@ def add_absent(
 
     Args:
         measured: What was found of each case; is completed.
-        grids: Of each case.
-        metrics: Each with its options.
         regions: Names of unions, which stand last.
     """
     every = {name for result in measured.values() for values in result.values.values() for name in values}

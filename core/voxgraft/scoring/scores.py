@@ -305,8 +305,6 @@ def gathered(
     """Scores with their micro averages, subgroups and calibration.
 
     Args:
-        measured: CASE -> what was measured.
-        facts: CASE -> what is known of it.
         patients: The patient of each case; by default what `facts` call so, else each case is one.
         regions: Names that do not go into means over structures.
     """

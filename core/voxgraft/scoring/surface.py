@@ -64,7 +64,6 @@ def surface_distances(
     Args:
         prediction: Boolean, shape (i, j[, k]).
         reference: The same shape.
-        spacing: Millimetres along each axis.
     """
     return label_surface_distances(prediction.view(np.uint8), reference.view(np.uint8), spacing)[1]
 
@@ -77,7 +76,6 @@ def label_surface_distances(
     Args:
         prediction: Labels, unsigned, shape (i, j[, k]); 0 is background.
         reference: The same shape.
-        spacing: Millimetres along each axis.
     """
     order = sorted(range(reference.ndim), key=lambda axis: -abs(reference.strides[axis]))
     steps = tuple(float(spacing[axis]) for axis in order)
@@ -279,7 +277,6 @@ def area_distances(
     Args:
         prediction: Boolean, shape (i, j[, k]), with a margin of one voxel that is outside.
         reference: The same shape.
-        spacing: Millimetres along each axis.
     """
     sizes = _sizes(tuple(float(step) for step in spacing))
     full = len(sizes) - 1

@@ -40,7 +40,6 @@ def evaluate_volumes(
         references: The same; several are matched by place or by case. Of a pair of which one is an array, the array has
             the grid of the other.
         metrics: Names, with options behind colons: `nsd:tolerance=2`.
-        catalogue: Offers metrics and readers.
         labels: The structures; by default every value that stands in a mask is one, named by its number.
         spacing: Millimetres between voxels where both are arrays.
 
