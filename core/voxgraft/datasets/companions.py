@@ -93,7 +93,7 @@ def assign_roles(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], 
 
 
 def _labelled(name: str, others: Mapping[str, Dataset], held_out: Collection[str]) -> tuple[str, ...]:
-    """The keys of the labelled cases of another data set whose patients are not held out; none where it is not named."""
+    """The keys of another data set's labelled cases whose patients are not held out; none where it is not named."""
     if name not in others:
         return ()
     cases = [case for case in others[name].cases if case.label is not None and case.patient not in held_out]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..imaging.orientation import reoriented
-from ..imaging.structures import Labels
+from ..imaging.structures import Labels, box_of
 from ..imaging.volume import Array, Volume
 from ..support.texts import counted
 from .display import BACKGROUND, display_window, first_channel, grey_of, plane_name, shown_axis
@@ -135,14 +135,11 @@ def _labels(volume: Volume) -> Array:
 def _shown(found: Array, wanted: Array, spacing: tuple[float, ...]) -> tuple[slice, ...]:
     """What is shown of a plane: the masks, some millimetres around them, and not too little."""
     box = []
-    for axis, (step, length) in enumerate(zip(spacing, found.shape, strict=True)):
-        there = np.flatnonzero(((found != 0) | (wanted != 0)).any(axis=1 - axis))
-        if not len(there):
-            return (slice(None), slice(None))
+    for there, step, length in zip(box_of((found != 0) | (wanted != 0)) or (), spacing, found.shape, strict=False):
         more = round(AROUND / step)
-        missing = max(0, round(LEAST * length) - (int(there[-1] - there[0]) + 1 + 2 * more))
+        missing = max(0, round(LEAST * length) - (there.stop - there.start + 2 * more))
         more += (missing + 1) // 2
-        box.append(slice(max(0, int(there[0]) - more), min(length, int(there[-1]) + 1 + more)))
+        box.append(slice(max(0, there.start - more), min(length, there.stop + more)))
     return tuple(box)
 
 

@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..imaging.structures import box_of, union
+
 REACH = 4
 """Neighbours are asked up to so many voxels away along each axis."""
 PIECE = 1 << 15
@@ -80,7 +82,7 @@ def label_surface_distances(
     order = sorted(range(reference.ndim), key=lambda axis: -abs(reference.strides[axis]))
     steps = tuple(float(spacing[axis]) for axis in order)
     arrays = [array.transpose(order) for array in (prediction, reference)]
-    box = _box(arrays)
+    box = union(*map(box_of, arrays))
     if box is None:
         return {}
     pads = tuple(min(REACH, part.stop - part.start) for part in box)
@@ -166,19 +168,6 @@ def _surface(labels: NDArray[Any], pads: int | Sequence[int]) -> NDArray[Any]:
             mark[-1] = True
         np.multiply(here, edge, out=inner[start:end])
     return result
-
-
-def _box(arrays: Sequence[NDArray[Any]]) -> tuple[slice, ...] | None:
-    """The smallest box that holds everything but 0 of all arrays."""
-    box: list[slice] = []
-    for axis in range(arrays[0].ndim):
-        cut = [array[tuple(box)] for array in arrays]
-        others = tuple(other for other in range(cut[0].ndim) if other != axis)
-        there = np.flatnonzero(np.any([part.any(axis=others) for part in cut], axis=0))
-        if not len(there):
-            return None
-        box.append(slice(int(there[0]), int(there[-1]) + 1))
-    return tuple(box)
 
 
 @lru_cache(maxsize=64)
