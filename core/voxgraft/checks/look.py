@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ..components.catalogue import Catalogue
 from ..datasets.cases import Case
 from ..errors import BadImage, VoxGraftError
-from ..imaging.channels import among_present, stack
+from ..imaging.channels import among_present, stack_channels
 from ..imaging.orientation import Orientation, reoriented
 from ..imaging.read import find, read_item
 from ..imaging.structures import Labels
@@ -58,7 +58,7 @@ def _image(look: Look, catalogue: Catalogue) -> Volume | None:
                 look.add("channel-mismatch", "error", apart[1])
                 return None
     try:
-        image = stack(images, among_present(look.case.align, look.case.images))
+        image = stack_channels(images, among_present(look.case.align, look.case.images))
     except VoxGraftError as error:
         look.add("channel-mismatch", "error", _reason(error))
         return None

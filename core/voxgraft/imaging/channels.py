@@ -16,28 +16,45 @@ from .volume import Align, Item, Volume, millimetres_apart, same_grid, times
 
 
 def stack_channels(volumes: Sequence[Volume | None], align: Align | None = None) -> Volume:
-    """Join channels as `voxgraft.imaging.channels.stack` does; one that is not there is zeros.
+    """Join one-channel volumes of one grid into a volume of shape (channel, *spatial), in their order.
+
+    One that is not there is zeros. The grids count as equal where no corner is further apart than 1 % of the smallest
+    spacing, or 0.01 mm. The item is that of the first, or of the one whose grid the others were brought onto, with the
+    problems of all.
 
     Args:
-        align: Its number of a channel counts those that are not there.
+        align: Bring channels on other grids onto the grid of one of them, whose number counts those that are not there;
+            by default all must lie on one grid.
 
     Raises:
-        DataError: None is there, the one that gives the grid is not there, or they do not lie on one grid.
+        DataError: There is none, the one that gives the grid is not there, one has several channels already, or the
+            grids differ; the message says by how much.
     """
     present = [volume for volume in volumes if volume is not None]
-    if len(present) == len(volumes):
-        return stack(present, align)
     if not present:
-        raise DataError("all channels are missing")
-    joined = stack(present, among_present(align, volumes))
-    rows = joined.array.reshape(len(present), *joined.shape)
-    array = np.zeros((len(volumes), *reversed(joined.shape)), joined.array.dtype).transpose(
-        0, *range(joined.dims, 0, -1)
-    )
-    indices = [index for index, volume in enumerate(volumes) if volume is not None]
-    for index, row in zip(indices, rows, strict=True):
-        array[index] = row
-    return Volume(array, joined.affine, dims=joined.dims, item=joined.item)
+        raise DataError("all channels are missing" if volumes else "there are no channels to join")
+    if len(volumes) == 1:
+        return present[0]
+    if (align := among_present(align, volumes)) is not None:
+        present = aligned(present, align)
+    first = present[align.onto if align is not None else 0]
+    for number, volume in enumerate(present, 1):
+        name = volume.item.path if volume.item else f"channel {number}"
+        if volume.channels != 1:
+            raise DataError(f"{name}: it has {volume.channels} channels itself and cannot be one channel of an image")
+        if volume.shape != first.shape:
+            raise DataError(f"{name}: it has {times(volume.shape)} voxels and the first channel {times(first.shape)}")
+        apart = millimetres_apart(first.affine, volume.affine, first.shape)
+        if apart > max(0.01, 0.01 * min(first.spacing)):
+            raise DataError(f"{name}: its grid lies up to {apart:.3g} mm off the grid of the first channel")
+    # Readers give arrays whose first axis is contiguous; the same order here makes every copy a straight one.
+    shape = (len(volumes), *reversed(first.shape))
+    joined = np.empty(shape, np.result_type(*(volume.array.dtype for volume in present)))
+    array = joined.transpose(0, *range(first.dims, 0, -1))
+    there = iter(present)
+    for channel, given in zip(array, volumes, strict=True):
+        channel[...] = 0 if given is None else next(there).array.reshape(first.shape)
+    return Volume(array, first.affine, dims=first.dims, item=_of_all(first, present))
 
 
 def among_present(align: Align | None, channels: Sequence[object | None]) -> Align | None:
@@ -56,44 +73,6 @@ def among_present(align: Align | None, channels: Sequence[object | None]) -> Ali
 def missing_in(images: Sequence[object | None]) -> tuple[int, ...]:
     """The numbers of the channels that are not there."""
     return tuple(index for index, image in enumerate(images) if image is None)
-
-
-def stack(volumes: Sequence[Volume], align: Align | None = None) -> Volume:
-    """Join one-channel volumes of one grid into a volume of shape (channel, *spatial), in their order.
-
-    The grids count as equal where no corner is further apart than 1 % of the smallest spacing, or 0.01 mm.
-
-    The item is that of the first, or of the one whose grid the others were brought onto, with the problems of all.
-
-    Args:
-        align: Bring channels on other grids onto the grid of one of them; by default all must lie on one grid.
-
-    Raises:
-        DataError: There is none, one has several channels already, or the grids differ; the message says by how much.
-    """
-    if not volumes:
-        raise DataError("there are no channels to join")
-    if len(volumes) == 1:
-        return volumes[0]
-    if align is not None:
-        volumes = aligned(volumes, align)
-    first = volumes[align.onto if align is not None else 0]
-    for number, volume in enumerate(volumes, 1):
-        name = volume.item.path if volume.item else f"channel {number}"
-        if volume.channels != 1:
-            raise DataError(f"{name}: it has {volume.channels} channels itself and cannot be one channel of an image")
-        if volume.shape != first.shape:
-            raise DataError(f"{name}: it has {times(volume.shape)} voxels and the first channel {times(first.shape)}")
-        apart = millimetres_apart(first.affine, volume.affine, first.shape)
-        if apart > max(0.01, 0.01 * min(first.spacing)):
-            raise DataError(f"{name}: its grid lies up to {apart:.3g} mm off the grid of the first channel")
-    # Readers give arrays whose first axis is contiguous; the same order here makes every copy a straight one.
-    shape = (len(volumes), *reversed(first.shape))
-    joined = np.empty(shape, np.result_type(*(volume.array.dtype for volume in volumes)))
-    array = joined.transpose(0, *range(first.dims, 0, -1))
-    for channel, volume in zip(array, volumes, strict=True):
-        channel[...] = volume.array.reshape(first.shape)
-    return Volume(array, first.affine, dims=first.dims, item=_of_all(first, volumes))
 
 
 def _of_all(first: Volume, volumes: Sequence[Volume]) -> Item | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +45,8 @@ class Inspection(Shown):
 
     def document(self) -> dict[str, Any]:
         """Plain values, as `voxgraft inspect --json` prints them."""
-        items = [item_document(item) for item in self.items]
-        plain: dict[str, Any] = without_nan({"items": items, "problems": [_problem(one) for one in self.problems]})
+        items = [_document(item) for item in self.items]
+        plain: dict[str, Any] = without_nan({"items": items, "problems": list(map(asdict, self.problems))})
         return plain
 
 
@@ -77,7 +77,7 @@ def _illustrations(path: Path, items: Sequence[Item], catalogue: Catalogue) -> t
     return (Problem("illustrations", text, "warning"),)
 
 
-def item_document(item: Item) -> dict[str, Any]:
+def _document(item: Item) -> dict[str, Any]:
     """Plain values of one image; the affine is None where the header could not be understood."""
     return {
         "path": item.path.as_posix(),
@@ -93,9 +93,5 @@ def item_document(item: Item) -> dict[str, Any]:
         "names": [str(name) for name in item.facts.get("names") or ()],
         "references": [str(name) for name in item.facts.get("references") or ()],
         "files": len(item.files),
-        "problems": [_problem(problem) for problem in item.problems],
+        "problems": [asdict(problem) for problem in item.problems],
     }
-
-
-def _problem(problem: Problem) -> dict[str, str]:
-    return {"code": problem.code, "message": problem.message, "severity": problem.severity}

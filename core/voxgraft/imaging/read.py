@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,7 +120,10 @@ def scan_files(files: Iterable[Path], catalogue: Catalogue, *, series_only: bool
         spec = claiming(file, readers)
         if spec is not None and (not series_only or _is_series(spec)):
             groups.setdefault(spec.name, (spec, []))[1].append(file)
-    items = [item for spec, group in groups.values() for item in _scan_group(spec, group, catalogue)]
+    items = []
+    for spec, group in groups.values():
+        for part in [group] if _is_series(spec) else [[file] for file in group]:
+            items += _scan_files(spec, part, catalogue)
     return sorted(items, key=lambda item: (str(item.path), item.series or ""))
 
 
@@ -147,8 +151,9 @@ def only(items: Sequence[Item], source: object) -> Item:
         DataError: There are several; the message names them.
     """
     if len(items) > 1:
-        names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
-        raise DataError(f"{source}: {len(items)} images are here; name the right one by its series or file: {names}")
+        raise DataError(
+            f"{source}: {len(items)} images are here; name the right one by its series or file: {_names(items)}"
+        )
     return items[0]
 
 
@@ -180,18 +185,13 @@ def _read_item(item: Item, catalogue: Catalogue, numbers: bool) -> Volume:
         raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
     _check_memory(item)
     chosen = _reader(item.reader, catalogue)
-    try:
+    with asked(chosen, item.path, "reading"):
         reader = chosen.build()
-        volume: Volume = _numbers(reader, item) if numbers else reader.read(item)
-    except VoxGraftError:
-        raise
-    except MemoryError:
-        size = "x".join(map(str, item.shape))
-        raise BadImage(item.path, f"its {size} voxels do not fit into this machine's memory") from None
-    except OSError as error:
-        raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
-    except (Exception, SystemExit) as error:  # a plugin may fail in any way
-        raise BrokenPlugin(chosen.plugin, f"reading {item.path}", error) from error
+        try:
+            volume: Volume = _numbers(reader, item) if numbers else reader.read(item)
+        except MemoryError:
+            text = f"its {times(item.shape)} voxels do not fit into this machine's memory"
+            raise BadImage(item.path, text) from None
     if fault := _fault(volume, item):
         raise PluginError(f"plugin {chosen.plugin!r} reads {item.path} wrongly: {fault}")
     problem = _not_finite(volume.array)
@@ -257,34 +257,40 @@ def _check_memory(item: Item) -> None:
 
 def _scan_folder(folder: Path, catalogue: Catalogue) -> list[Item]:
     items = scan_files(walk(folder), catalogue)
-    specs: list[Any] = [spec for _, spec in catalogue.of("reader")]
-    pictures = {spec.name for spec in specs if spec.illustrates}
-    scans = [item for item in items if item.reader not in pictures]
-    return scans or items
+    pictures = {spec.name for spec in specs(catalogue).values() if spec.illustrates}
+    return [item for item in items if item.reader not in pictures] or items
 
 
 def _is_series(spec: AnySpec) -> bool:
     return isinstance(spec, ReaderSpec) and spec.series
 
 
-def _scan_group(spec: AnySpec, files: list[Path], catalogue: Catalogue) -> Iterator[Item]:
-    if _is_series(spec):
-        yield from _scan_files(spec, files, catalogue)
-    else:
-        for file in files:
-            yield from _scan_files(spec, [file], catalogue)
-
-
 def _scan_files(spec: AnySpec, files: list[Path], catalogue: Catalogue) -> list[Item]:
     chosen = _reader(spec.name, catalogue)
-    try:
+    with asked(chosen, files[0], "looking at"):
         return list(chosen.build().scan(files))
+
+
+@contextmanager
+def asked(reader: Selected[Any], path: Path, doing: str) -> Iterator[None]:
+    """What a reader raises, as errors of the engine's own kind.
+
+    Args:
+        path: What it is asked about.
+        doing: What it is asked for, such as `reading`.
+
+    Raises:
+        BadImage: The system does not let it read the file.
+        BrokenPlugin: It failed in another way.
+    """
+    try:
+        yield
     except VoxGraftError:
         raise
     except OSError as error:
-        raise BadImage(files[0], f"it cannot be read: {error.strerror or error}") from error
+        raise BadImage(path, f"it cannot be read: {error.strerror or error}") from error
     except (Exception, SystemExit) as error:  # a plugin may fail in any way
-        raise BrokenPlugin(chosen.plugin, f"looking at {files[0]}", error) from error
+        raise BrokenPlugin(reader.plugin, f"{doing} {path}", error) from error
 
 
 def as_in_training(options: Mapping[str, Mapping[str, Any]], catalogue: Catalogue) -> Catalogue:
@@ -320,9 +326,13 @@ def _of_series(path: Path, items: list[Item], series: str) -> list[Item]:
     by_uid = [item for item in items if composed(item.series or "") == folded_name]
     matching = by_uid or [item for item in items if composed(item.description or "") == folded_name]
     if not matching:
-        names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
-        raise DataError(f"{path}: there is no series {series!r} here; found: {names}")
+        raise DataError(f"{path}: there is no series {series!r} here; found: {_names(items)}")
     return matching
+
+
+def _names(items: Sequence[Item]) -> str:
+    """The first ten for a message."""
+    return "; ".join(map(_name, items[:10])) + ("; ..." if len(items) > 10 else "")
 
 
 def _name(item: Item) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from ..components.choice import choose
 from ..errors import BrokenPlugin, DataError, UsageError, VoxGraftError
 from ..support.files import atomic_write
-from .formats import ReadsImages, Writer
+from .formats import ReadsImages, Writer, longest_suffix
 
 if TYPE_CHECKING:
     from ..components.catalogue import AnySpec, Catalogue
@@ -84,12 +84,9 @@ def choose_writer(target: Path, catalogue: Catalogue) -> AnySpec:
     Raises:
         UsageError: There is none, or several answer with equal right; the message lists them.
     """
-    name = target.name.lower()
     specs: dict[str, Any] = {spec.name: spec for _, spec in catalogue.of("writer")}
-    fits = {spec.name: max((len(s) for s in spec.suffixes if name.endswith(s)), default=0) for spec in specs.values()}
-    longest = max(fits.values(), default=0)
-    claims = [name for name, length in fits.items() if length == longest]
-    if not longest:
+    claims = longest_suffix(target, specs.values())
+    if not claims:
         offers = "; ".join(f"{spec.name}: {', '.join(spec.suffixes)}" for spec in specs.values()) or "none"
         raise UsageError(f"{target}: no writer handles this file name; the writers are {offers}")
     if len(claims) > 1:

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..components.choice import choose
-from ..errors import BadImage, BrokenPlugin, DataError, VoxGraftError
+from ..errors import BadImage, DataError
 from ..imaging.orientation import orientation_of, reoriented
-from ..imaging.read import find, only, read_item
+from ..imaging.read import asked, find, only, read_item
 from ..imaging.structures import check_background
 from ..imaging.volume import Array, ImageRef, Item, MaskRef, Problem, Volume, millimetres_apart, times
-from .label_map import combine_structures, integer_mask, map_labels, map_segments, some, values_in
+from .label_map import combine_structures, integer_mask, map_segments, map_values, some, values_in
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -55,8 +55,7 @@ def read_mask(reference: ImageRef, like: Volume | None, labels: Labels | None, c
     volume = read_mask_item(only(items, reference), catalogue)
     if volume.channels > 1:
         return _of_channels(reference, volume, like, labels)
-    volume = in_grid_of(integer_mask(volume.with_array(volume.array.reshape(volume.shape)), reference), like, reference)
-    return volume if labels is None else map_labels(volume, labels, reference)
+    return _of_values(reference, volume.with_array(volume.array.reshape(volume.shape)), like, labels)
 
 
 def read_mask_item(item: Item, catalogue: Catalogue) -> Volume:
@@ -101,7 +100,6 @@ def in_grid_of(mask: Volume, like: Volume | None, name: object, what: str = "the
     """
     if like is None:
         return mask
-    lead = mask.array.ndim - mask.dims
     if mask.dims != like.dims:
         raise BadImage(name, f"{what} has {mask.dims} axes and the image {like.dims}")
     turned, _ = reoriented(mask)
@@ -114,7 +112,6 @@ def in_grid_of(mask: Volume, like: Volume | None, name: object, what: str = "the
     if apart > TOLERANCE * min(straight.spacing):
         raise BadImage(name, f"{what}'s grid lies up to {apart:.3g} mm off the image's")
     array = orientation_of(like.affine, like.dims).undo(turned.array)
-    assert array.ndim == lead + like.dims
     return Volume(array, like.affine, dims=like.dims, item=mask.item)
 
 
@@ -151,12 +148,19 @@ def other_frame(item: Item, like: Item | None) -> str:
     return "it and the reference lie in different frames of reference" if uid and other_uid and uid != other_uid else ""
 
 
+def _of_values(reference: ImageRef, volume: Volume, like: Volume | None, labels: Labels | None) -> Volume:
+    """A map of values with those of `labels`: by the names that the file gives them, else by value."""
+    mask = in_grid_of(integer_mask(volume, reference), like, reference)
+    if labels is None:
+        return mask
+    return map_segments(mask, labels, reference) or map_values(mask, labels, reference)
+
+
 def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, labels: Labels | None) -> Volume:
     """A picture whose colours are all the same is a map of values; else each channel, from 1, holds one structure, or
     the one that the file names."""
     if _is_grey(volume, labels):
-        single = in_grid_of(integer_mask(volume.with_array(volume.array[0]), reference), like, reference)
-        return single if labels is None else map_labels(single, labels, reference)
+        return _of_values(reference, volume.with_array(volume.array[0]), like, labels)
     _check_colours(volume, labels, reference)
     masks = integer_mask(volume, reference).array
     for channel in masks:
@@ -255,14 +259,8 @@ def read_structures(
     if item.errors:
         raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
     chosen = choose(catalogue, "reader", {"use": item.reader})
-    try:
+    with asked(chosen, item.path, "reading the structures of"):
         masks: dict[str, Array] = chosen.build().structures(item, like, say)
-    except VoxGraftError:
-        raise
-    except OSError as error:
-        raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
-    except (Exception, SystemExit) as error:
-        raise BrokenPlugin(chosen.plugin, f"reading the structures of {item.path}", error) from error
     return masks
 
 
