@@ -111,12 +111,8 @@ def thumbnail(path: Path) -> str:
 def _volume(volume: Volume) -> str:
     steps = " x ".join(f"{step:.4g}" for step in volume.spacing)
     item = volume.item
-    facts = [
-        item.modality if item is not None else None,
-        item.description if item is not None else None,
-        f"{volume.channels} channels" if volume.channels > 1 else None,
-        str(volume.array.dtype),
-    ]
+    facts = [item.modality, item.description] if item is not None else []
+    facts += [f"{volume.channels} channels" if volume.channels > 1 else None, str(volume.array.dtype)]
     title = f"Volume of {times(volume.shape)} voxels, {steps} mm"
     lines = [", ".join(fact for fact in facts if fact)]
     if 0 in volume.array.shape:
@@ -164,9 +160,7 @@ def _drawn(tiles: Sequence[Tile], values: Sequence[int]) -> Array:
 
 def _structures_in(planes: Sequence[Array]) -> list[int] | None:
     """The values of structures, where an image is a mask: few small whole numbers that are not negative."""
-    if any(plane.dtype.kind not in "bui" for plane in planes):
-        return None
-    if any(plane.size and (plane.min() < 0 or plane.max() > 65535) for plane in planes):
+    if any(p.dtype.kind not in "bui" or p.min(initial=0) < 0 or p.max(initial=0) > 65535 for p in planes):
         return None
     found = sorted({int(value) for plane in planes for value in np.unique(plane)} - {0})
     return found if len(found) <= STRUCTURES else None

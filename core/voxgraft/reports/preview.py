@@ -58,9 +58,6 @@ def preview(scan: Volume, mask: Volume, modality: Modality | None, target: Path,
 
     Args:
         scan, mask, modality, names: See `previewed`.
-
-    Raises:
-        DataError: It cannot be written.
     """
     picture = previewed(scan, mask, modality, names)
     with atomic_write(target) as path:
@@ -95,7 +92,7 @@ def previewed(
         tiles = [flat_tile(image, values, window)]
     else:
         axis = shown_axis(image.spacing)
-        tiles = [tile(image, values, axis, index, window) for index in worth_a_glance(values, axis, boxes=boxes)]
+        tiles = [tile(image, values, axis, index, window) for index in worth_a_glance(values, axis, boxes)]
     legend = [(name if value in boxes else f"{name}: not found", colours[value]) for value, name in named.items()]
     plain, places = montage(tiles, legend)
     if plain.ndim == 2:
@@ -155,7 +152,7 @@ def _one_map(mask: Volume) -> Volume:
     return mask.with_array(values)
 
 
-def worth_a_glance(labels: Array, axis: int, most: int = SLICES, boxes: Boxes | None = None) -> list[int]:
+def worth_a_glance(labels: Array, axis: int, boxes: Boxes | None = None) -> list[int]:
     """Where each structure is largest, then evenly through all that was found; through the scan where nothing was.
 
     Args:
@@ -165,16 +162,14 @@ def worth_a_glance(labels: Array, axis: int, most: int = SLICES, boxes: Boxes | 
     others = tuple(a for a in range(3) if a != axis)
     boxes = _found(labels) if boxes is None else boxes
     if not boxes:
-        return _evenly(0, labels.shape[axis] - 1, min(most, labels.shape[axis]))
-    peaks = []
-    for value, box in boxes.items():
-        area = np.count_nonzero(labels[box] == value, axis=others)
-        peaks.append(box[axis].start + int(area.argmax()))
+        return _evenly(0, labels.shape[axis] - 1, min(SLICES, labels.shape[axis]))
+    areas = {value: np.count_nonzero(labels[box] == value, axis=others) for value, box in boxes.items()}
+    peaks = [boxes[value][axis].start + int(area.argmax()) for value, area in areas.items()]
     first, last = min(box[axis].start for box in boxes.values()), max(box[axis].stop for box in boxes.values()) - 1
-    chosen = list(dict.fromkeys(peaks))[:most]
-    near = max(1, (last - first) // (2 * most))
-    for index in _evenly(first, last, most):
-        if len(chosen) < most and all(abs(index - other) >= near for other in chosen):
+    chosen = list(dict.fromkeys(peaks))[:SLICES]
+    near = max(1, (last - first) // (2 * SLICES))
+    for index in _evenly(first, last, SLICES):
+        if len(chosen) < SLICES and all(abs(index - other) >= near for other in chosen):
             chosen.append(index)
     return sorted(chosen)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -155,7 +155,7 @@ def score_absent(
 
 
 def score_pairs(
-    pairs: Iterator[tuple[str, MaskPair]] | Sequence[tuple[str, MaskPair]], metrics: Sequence[Selected[Metric]]
+    pairs: Iterable[tuple[str, MaskPair]], metrics: Sequence[Selected[Metric]]
 ) -> dict[str, dict[str, float]]:
     """Apply metrics to structures, one structure after the other."""
     built = {name: (chosen, chosen.build()) for name, chosen in named_metrics(metrics).items()}
@@ -191,9 +191,6 @@ def value_of(chosen: Selected[Metric], metric: Metric, pair: MaskPair) -> float:
 
     Args:
         chosen: The metric as it was selected; names it and its plugin in the error.
-
-    Raises:
-        BrokenPlugin: It failed.
     """
     try:
         value = float(metric(pair))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..imaging.volume import Volume, millimetres_apart
+from ..imaging.volume import Volume, millimetres_apart, times
 from .confusion import Joint, count
 from .pair import Counts, Crops, Integers, MaskPair
 from .pairs import Structure
@@ -72,7 +72,8 @@ class CaseMasks:
             counts = count(predicted, truth).counts([1])
             cut = partial(Crops(predicted, truth, [1]).masks, 1)
             return MaskPair(_without(counts, left_out), self.spacing, cut, calibrated=calibrated)
-        measured = partial(self._distances, structure.values[0]) if len(structure.values) == 1 else None
+        single = len(structure.values) == 1
+        measured = (lambda: self._surfaces.get(structure.values[0])) if single else None
         return MaskPair(
             _without(self._joint.counts(structure.values), left_out),
             self.spacing,
@@ -119,9 +120,6 @@ class CaseMasks:
     def _crops(self) -> Crops:
         return Crops(self._predicted, self._referred, self.labels.values)
 
-    def _distances(self, value: int) -> SurfaceDistances | None:
-        return self._surfaces.get(value)
-
     @cached_property
     def _surfaces(self) -> dict[int, SurfaceDistances]:
         """Of all structures together: one pass over the masks."""
@@ -158,28 +156,14 @@ def upright_spacing(volume: Volume) -> tuple[float, ...]:
     return spacing if through > spacing[2] * (1 - SHEARED) else (spacing[0], spacing[1], through)
 
 
-def label_array(volume: Volume, name: str) -> Integers:
-    """The labels of a mask, shape (i, j[, k]); whole numbers that are stored as fractions are accepted.
-
-    Args:
-        name: What it is called in messages: `prediction` or `reference`.
-
-    Raises:
-        DataError: It has several channels, or holds fractions.
-    """
-    if volume.channels != 1:
-        raise DataError(f"the {name} has {volume.channels} channels; a mask has one, with a value for each structure")
-    return _whole(volume, name)
-
-
 def check_grids(prediction: Volume, reference: Volume) -> None:
     """Refuse two masks that do not lie on one grid.
 
     Grids count as equal where no corner is further apart than 1 % of the smallest spacing, or 0.01 mm.
     """
     if prediction.shape != reference.shape:
-        predicted_size, reference_size = ("x".join(map(str, volume.shape)) for volume in (prediction, reference))
-        raise DataError(f"the prediction has {predicted_size} voxels and the reference {reference_size}; {_REMEDY}")
+        sizes = f"{times(prediction.shape)} voxels and the reference {times(reference.shape)}"
+        raise DataError(f"the prediction has {sizes}; {_REMEDY}")
     apart = millimetres_apart(prediction.affine, reference.affine, reference.shape)
     if apart > max(0.01, 0.01 * min(reference.spacing)):
         raise DataError(f"the grids of prediction and reference lie up to {apart:.3g} mm apart; {_REMEDY}")
@@ -190,7 +174,12 @@ _REMEDY = "bring the prediction into the reference's grid with `voxgraft convert
 
 def values_in(prediction: Volume, reference: Volume) -> tuple[int, ...]:
     """The values other than 0 that stand in two masks of one shape."""
-    return count(label_array(prediction, "prediction"), label_array(reference, "reference")).values
+    for name, volume in (("prediction", prediction), ("reference", reference)):
+        if volume.channels != 1:
+            raise DataError(
+                f"the {name} has {volume.channels} channels; a mask has one, with a value for each structure"
+            )
+    return count(_whole(prediction, "prediction"), _whole(reference, "reference")).values
 
 
 def _whole(volume: Volume, name: str) -> NDArray[Any]:

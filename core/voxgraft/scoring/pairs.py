@@ -22,7 +22,6 @@ from ..labels.masks import read_mask, read_values
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
-    from ..imaging.structures import Labels
 
 Pair = tuple[Path, Path]
 
@@ -50,9 +49,8 @@ def read_pair(
         raise DataError(f"{path}: holds structures by name; say which values they have with --labels NAME=VALUE,...")
     if labels is not None and all(objects):
         grid = _common_grid(pair, items, catalogue, scan)
-        return _of_object(pair[0], items[0], grid, labels, catalogue), _of_object(
-            pair[1], items[1], grid, labels, catalogue
-        )
+        first, second = (_of_object(*one, grid, labels, catalogue) for one in zip(pair, items, strict=True))
+        return first, second
     if labels is not None and objects[0]:
         reference = _reference(pair[1], labels, catalogue)
         return _of_object(pair[0], items[0], _one_channel(reference), labels, catalogue), reference
@@ -134,11 +132,9 @@ def _of_object(path: Path, item: Item, like: Volume, labels: Labels, catalogue: 
     names = [str(name) for name in item.facts.get("names") or ()]
     if names and not match_labels(names, labels, path):
         raise DataError(f"{path}: holds the structures {some(names)}, and --labels names none of them")
-    known = replace(labels, others="background" if labels.others == "error" else labels.others)
-    if not labels.regions:
-        known = replace(known, overlap="keep")
-    reference = ImageRef(path, files=item.files)
-    return read_mask(reference, like, known, catalogue)
+    others = "background" if labels.others == "error" else labels.others
+    known = replace(labels, others=others, overlap=labels.overlap if labels.regions else "keep")
+    return read_mask(ImageRef(path, files=item.files), like, known, catalogue)
 
 
 def _one_channel(volume: Volume) -> Volume:

@@ -130,10 +130,10 @@ class Work:
     labels: Labels | None
     metrics: list[Selected[Metric]]
     catalogue: Catalogue
-    regions: Regions | None
-    maps: Mapping[str, Path]
-    valid: Mapping[str, Path] | None
-    scans: Mapping[str, Path]
+    regions: Regions | None = None
+    maps: Mapping[str, Path] = field(default_factory=dict)
+    valid: Mapping[str, Path] | None = None
+    scans: Mapping[str, Path] = field(default_factory=dict)
     palettes: dict[str, Mapping[int, Colour]] = field(default_factory=dict)
 
     def measure(self, case: str, pair: tuple[Path, Path]) -> tuple[Measured, Grid]:

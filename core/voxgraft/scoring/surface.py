@@ -64,8 +64,7 @@ def surface_distances(
     """Distances between the surfaces of two masks that hold at least one voxel each.
 
     Args:
-        prediction: Boolean, shape (i, j[, k]).
-        reference: The same shape.
+        prediction, reference: Boolean, of one shape (i, j[, k]).
     """
     return label_surface_distances(prediction.view(np.uint8), reference.view(np.uint8), spacing)[1]
 
@@ -76,8 +75,7 @@ def label_surface_distances(
     """Distances between the surfaces of every structure that is in both label arrays.
 
     Args:
-        prediction: Labels, unsigned, shape (i, j[, k]); 0 is background.
-        reference: The same shape.
+        prediction, reference: Labels, unsigned, of one shape (i, j[, k]); 0 is background.
     """
     order = sorted(range(reference.ndim), key=lambda axis: -abs(reference.strides[axis]))
     steps = tuple(float(spacing[axis]) for axis in order)
@@ -96,8 +94,7 @@ def distances_between(
     """Distances between the elements of two arrays of labels, by label; 0 is not an element.
 
     Args:
-        found: Contiguous, with so many zeros around it as `pads` says for each axis.
-        wanted: The same shape.
+        found, wanted: Contiguous, of one shape, with so many zeros around them as `pads` says for each axis.
     """
     ours, theirs = _Points.of(found), _Points.of(wanted)
     near = _neighbours(tuple(spacing), tuple(pads), found.shape)
@@ -264,8 +261,7 @@ def area_distances(
     """Distances between the surfaces of two masks that hold at least one voxel each, with the size of each element.
 
     Args:
-        prediction: Boolean, shape (i, j[, k]), with a margin of one voxel that is outside.
-        reference: The same shape.
+        prediction, reference: Boolean, of one shape (i, j[, k]), with a margin of one voxel that is outside.
     """
     sizes = _sizes(tuple(float(step) for step in spacing))
     full = len(sizes) - 1

@@ -50,7 +50,7 @@ def evaluate_volumes(
     chosen = list(choose_metrics(metrics, catalogue).values())
     if labels is not None:
         scored_structures(labels, None)
-    work = Work(labels, chosen, catalogue, None, {}, None, {})
+    work = Work(labels, chosen, catalogue)
     measured: dict[str, Measured] = {}
     grids: dict[str, Grid] = {}
     failed: dict[str, str] = {}
@@ -65,7 +65,7 @@ def evaluate_volumes(
             failed[case] = str(error)
     if labels is None:
         add_absent(measured, grids, chosen, ())
-    return replace(gathered(measured, chosen, None, regions=()), failed=failed)
+    return replace(gathered(measured, chosen), failed=failed)
 
 
 def _cases(predictions: Any, references: Any) -> dict[str, tuple[Any, Any]]:
