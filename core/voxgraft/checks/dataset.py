@@ -122,10 +122,6 @@ def check_path(path: Path, catalogue: Catalogue, progress: Progress | None = Non
 
     Args:
         path: A folder or file of any layout that a plugin knows, or of scans alone.
-
-    Raises:
-        UsageError: There is no such folder.
-        DataError: It holds nothing that can be read, or its layout is broken.
     """
     layout, dataset = guess_dataset(path, catalogue)
     findings = check_dataset(dataset, catalogue, progress=progress)

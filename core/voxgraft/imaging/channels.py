@@ -58,11 +58,7 @@ def stack_channels(volumes: Sequence[Volume | None], align: Align | None = None)
 
 
 def among_present(align: Align | None, channels: Sequence[object | None]) -> Align | None:
-    """The same, with the channel that gives the grid counted among those that are there.
-
-    Raises:
-        DataError: It is not there.
-    """
+    """The same, with the channel that gives the grid counted among those that are there."""
     if align is None or align.onto >= len(channels):
         return align
     if channels[align.onto] is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..support.files import without_nan
 from ..support.texts import Shown, counted
-from .formats import unopened_in, unopened_problems, walk
+from .formats import specs, unopened_in, unopened_problems, walk
 from .read import scan
 from .volume import Problem
 
@@ -64,10 +64,10 @@ def inspect_path(path: Path, catalogue: Catalogue) -> Inspection:
 
 def _illustrations(path: Path, items: Sequence[Item], catalogue: Catalogue) -> tuple[Problem, ...]:
     """What to say of pictures that `scan` left out of a folder because scans lie there too; by their names alone."""
-    specs: list[Any] = [spec for _, spec in catalogue.of("reader") if spec.illustrates]  # type: ignore[attr-defined]
-    if not path.is_dir() or {item.reader for item in items} & {spec.name for spec in specs}:
+    readers = {name: spec for name, spec in specs(catalogue).items() if spec.illustrates}
+    if not path.is_dir() or {item.reader for item in items} & readers.keys():
         return ()
-    endings = tuple({ending for spec in specs for ending in spec.suffixes})
+    endings = tuple({ending for spec in readers.values() for ending in spec.suffixes})
     known = {file for item in items for file in (item.path, *item.files)}
     pictures = [file for file in walk(path) if file.name.lower().endswith(endings) and file not in known]
     if not pictures:

@@ -76,11 +76,7 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
 
 
 def find(reference: ImageRef, catalogue: Catalogue) -> list[Item]:
-    """The images that a reference may mean: of its files alone, where it names them.
-
-    Raises:
-        DataError: See `scan`.
-    """
+    """The images that a reference may mean: of its files alone, where it names them."""
     kept = catalogue.kept
     single = kept is not None and not reference.files and reference.path.is_file()
     before = kept.states([reference.path] if single else reference.files) if kept is not None else ()
@@ -145,11 +141,7 @@ def read(source: Path | str | ImageRef, catalogue: Catalogue, series: str | None
 
 
 def only(items: Sequence[Item], source: object) -> Item:
-    """The one item of a list.
-
-    Raises:
-        DataError: There are several; the message names them.
-    """
+    """The one item of a list."""
     if len(items) > 1:
         raise DataError(
             f"{source}: {len(items)} images are here; name the right one by its series or file: {_names(items)}"

@@ -240,9 +240,6 @@ def check_alike(palettes: Iterable[tuple[str, Mapping[Any, Sequence[int]]]]) -> 
 
     Args:
         palettes: Names of masks, and the colours of the numbers that stand in them.
-
-    Raises:
-        DataError: Two differ; the message names both.
     """
     first: dict[Any, tuple[str, tuple[int, ...]]] = {}
     for name, palette in palettes:
