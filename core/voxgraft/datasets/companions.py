@@ -38,9 +38,6 @@ def read_companions(data: Data, catalogue: Catalogue) -> dict[str, Dataset]:
 
     Args:
         catalogue: With the options of the workflow's readers.
-
-    Raises:
-        DataError: A folder is not there or has another layout.
     """
     sets: dict[str, Dataset] = {}
     for name, layout in ((SOURCE, data.source), (ADDED, data.added)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -158,30 +158,23 @@ def _given(dataset: Dataset, labelled: Sequence[Case], fold: int) -> Split:
     return split
 
 
-def _optional(channels: Mapping[str, str] | None) -> list[str]:
-    return [name for name, need in (channels or {}).items() if need == "optional"]
-
-
 def _optional_of(data: Data, dataset: Dataset) -> tuple[str, ...]:
     """The channels that a case may lack, by workflow and layout."""
     for name in data.channels or {}:
         if name not in dataset.channels:
             raise DataError(f"data.channels: there is no channel {name!r}; there are {', '.join(dataset.channels)}")
-    wanted = _optional(data.channels)
-    required = [name for name, need in (data.channels or {}).items() if need == "required"]
-    paths = tuple(
-        name for name in dataset.channels if name in wanted or (name in dataset.optional and name not in required)
-    )
-    if len(paths) == len(dataset.channels):
+    needs = {**dict.fromkeys(dataset.optional, "optional"), **(data.channels or {})}
+    optional = tuple(name for name in dataset.channels if needs.get(name) == "optional")
+    if len(optional) == len(dataset.channels):
         raise DataError("data.channels: every channel is optional; at least one must be required")
     for index, name in enumerate(dataset.channels):
         without = [case.id for case in dataset.cases if len(case.images) > 1 and case.images[index] is None]
-        if without and name not in paths:
+        if without and name not in optional:
             raise DataError(
                 f"the channel {name!r} is missing in {counted(len(without), 'case')}, {without[0]!r} for example; "
                 f"add the files, or say data.channels: {{{name}: optional}}"
             )
-    return paths
+    return optional
 
 
 def read_layout(layout: Selected[Layout], catalogue: Catalogue) -> Dataset:
@@ -189,9 +182,6 @@ def read_layout(layout: Selected[Layout], catalogue: Catalogue) -> Dataset:
 
     Args:
         catalogue: For layouts that read images themselves.
-
-    Raises:
-        DataError: See `find_dataset`.
     """
     _complain_of_missing_folder(layout)
     reader = layout.build()

@@ -93,11 +93,7 @@ def _named(data: Data, known: Labels | None) -> Labels | None:
 
 
 def _resolved(sources: Sequence[Source], known: Labels | None) -> tuple[Source, ...]:
-    """Names of the layout's labels stand for their values and names in masks; other names are names in objects.
-
-    Raises:
-        DataError: The layout has names, and this is none of them.
-    """
+    """Names of the layout's labels stand for their values and names in masks; other names are names in objects."""
     if known is None or not known.items:
         return tuple(sources)
     resolved: list[Source] = []

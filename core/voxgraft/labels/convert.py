@@ -137,20 +137,15 @@ def _of_image(item: Item, wish: Wish, catalogue: Catalogue) -> Converted:
         turned = in_grid_of(volume, reference, item.path, "the mask")
     except BadImage as error:
         if mask and not wish.resample:
-            raise _another_grid(error, labels is None) from None
+            hint = "if it belongs to this scan anyway, --resample brings it onto the reference's voxels"
+            image = "; if it is not a mask but an image, use --interpolation linear" if labels is None else ""
+            raise BadImage(error.path, f"{error.reason}; {hint}{image}") from None
     else:
         return Converted(replace(turned, item=reference.item), labels, notes)
     how = wish.interpolation or ("nearest" if mask else "linear")
     done = resample_onto(volume, reference, how)
     notes += (f"warning: resampled: {_size(volume)} became the reference's {_size(reference)}, by {how} interpolation",)
     return Converted(done, labels, notes + (_lost(volume, done, item.path) if mask else ()))
-
-
-def _another_grid(error: BadImage, guessed: bool) -> BadImage:
-    """The refusal of a mask on another grid, with what to do."""
-    hint = "if it belongs to this scan anyway, --resample brings it onto the reference's voxels"
-    image = "; if it is not a mask but an image, use --interpolation linear" if guessed else ""
-    return BadImage(error.path, f"{error.reason}; {hint}{image}")
 
 
 def _size(volume: Volume) -> str:

@@ -105,19 +105,6 @@ def map_values(mask: Volume, labels: Labels, name: object) -> Volume:
     return note_left_out(mask.with_array(array), [value for value in values if value and value not in known], labels)
 
 
-def map_labels(mask: Volume, labels: Labels, name: object) -> Volume:
-    """A label map with the values of `labels`: by the names that the file gives them, else by value.
-
-    Args:
-        mask: Whole numbers (i, j[, k]), with its item where the file gave names.
-        name: What messages call the mask, such as its path.
-
-    Raises:
-        DataError: It holds values or names that `labels` does not know, or its names contradict its values.
-    """
-    return map_segments(mask, labels, name) or map_values(mask, labels, name)
-
-
 def map_segments(mask: Volume, labels: Labels, name: object) -> Volume | None:
     """A mask whose file names its structures (a segmentation of 3D Slicer), by these names.
 
@@ -293,9 +280,6 @@ def integer_mask(volume: Volume, name: object) -> Volume:
     Fractions within a thousandth of a whole number are that number. Labels that were stored as whole numbers with a
     scale (the scl_slope of NIfTI, which nibabel makes of labels held as floats) are rounded where each stored number
     comes back by the same rule; a note says so.
-
-    Raises:
-        BadImage: They are not whole numbers.
     """
     array, scaling = volume.array, volume.item.scaling if volume.item is not None else None
     if array.dtype.kind == "f" and scaling is not None and _scaled_labels(array, *scaling):

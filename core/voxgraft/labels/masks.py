@@ -52,10 +52,13 @@ def read_mask(reference: ImageRef, like: Volume | None, labels: Labels | None, c
     structures = [item for item in items if item.kind == "structures"]
     if structures:
         return _of_objects(reference, structures, like, labels, catalogue)
-    volume = read_mask_item(only(items, reference), catalogue)
+    volume = _whole(read_mask_item(only(items, reference), catalogue), labels, reference)
     if volume.channels > 1:
         return _of_channels(reference, volume, like, labels)
-    return _of_values(reference, volume.with_array(volume.array.reshape(volume.shape)), like, labels)
+    mask = in_grid_of(volume, like, reference)
+    if labels is None:
+        return mask
+    return map_segments(mask, labels, reference) or map_values(mask, labels, reference)
 
 
 def read_mask_item(item: Item, catalogue: Catalogue) -> Volume:
@@ -126,13 +129,16 @@ def read_values(reference: ImageRef, labels: Labels | None, catalogue: Catalogue
     Raises:
         DataError: It is damaged, there are several, or it is in colours or holds fractions.
     """
-    volume = read_map(reference, catalogue)
-    if volume.channels == 1:
-        return integer_mask(volume.with_array(volume.array.reshape(volume.shape)), reference)
-    if _is_grey(volume, labels):
-        return integer_mask(volume.with_array(volume.array[0]), reference)
-    _check_colours(volume, labels, reference)
-    return integer_mask(volume, reference)
+    return _whole(read_map(reference, catalogue), labels, reference)
+
+
+def _whole(volume: Volume, labels: Labels | None, name: object) -> Volume:
+    """Whole numbers (i, j[, k]), or (channel, i, j[, k]); a picture whose colours are all the same is one map."""
+    if volume.channels == 1 or _is_grey(volume, labels):
+        volume = volume.with_array(volume.array.reshape(-1, *volume.shape)[0])
+    else:
+        _check_colours(volume, labels, name)
+    return integer_mask(volume, name)
 
 
 def other_patient(item: Item, like: Item | None) -> str:
@@ -148,21 +154,9 @@ def other_frame(item: Item, like: Item | None) -> str:
     return "it and the reference lie in different frames of reference" if uid and other_uid and uid != other_uid else ""
 
 
-def _of_values(reference: ImageRef, volume: Volume, like: Volume | None, labels: Labels | None) -> Volume:
-    """A map of values with those of `labels`: by the names that the file gives them, else by value."""
-    mask = in_grid_of(integer_mask(volume, reference), like, reference)
-    if labels is None:
-        return mask
-    return map_segments(mask, labels, reference) or map_values(mask, labels, reference)
-
-
 def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, labels: Labels | None) -> Volume:
-    """A picture whose colours are all the same is a map of values; else each channel, from 1, holds one structure, or
-    the one that the file names."""
-    if _is_grey(volume, labels):
-        return _of_values(reference, volume.with_array(volume.array[0]), like, labels)
-    _check_colours(volume, labels, reference)
-    masks = integer_mask(volume, reference).array
+    """Each channel, from 1, holds one structure, or the one that the file names."""
+    masks = volume.array
     for channel in masks:
         if set(values_in(channel)) - {0, int(channel.max(initial=0))}:
             raise BadImage(
@@ -173,7 +167,7 @@ def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, label
             reference,
             f"the label has {len(masks)} channels, a structure each; name them 1 to {len(masks)} in data.labels",
         )
-    turned = in_grid_of(replace(volume, array=masks), like, reference)
+    turned = in_grid_of(volume, like, reference)
     if (label := map_segments(turned, labels, reference)) is not None:
         return label
     by_number: dict[Source, Array] = {number: channel != 0 for number, channel in enumerate(turned.array, 1)}

@@ -81,11 +81,7 @@ def read_valid_region(reference: ImageRef, like: Volume, catalogue: Catalogue, c
 
 
 def one_channel(volume: Volume, name: object) -> Volume:
-    """The file as one map; a picture whose colours are all the same is one.
-
-    Raises:
-        BadImage: Its channels differ.
-    """
+    """The file as one map; a picture whose colours are all the same is one."""
     if volume.channels == 1:
         return volume.with_array(volume.array.reshape(volume.shape))
     colours = volume.array[:3] if volume.dims == 2 and volume.channels == 4 else volume.array  # the fourth is opacity

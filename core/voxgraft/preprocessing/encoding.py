@@ -52,17 +52,6 @@ def regridded(label: NDArray[Any], shape: tuple[int, ...], plan: Plan) -> NDArra
     return result
 
 
-def voxels_of(label: NDArray[Any], index: int, plan: Plan) -> NDArray[Any]:
-    """Where a structure is: flat indices of its voxels. Structures are counted from 1.
-
-    Args:
-        label: Class indices or bits, any shape.
-        index: Of the structure, counted from 1.
-        plan: Says which of the two the label holds.
-    """
-    return np.flatnonzero(masks_of(label, index, plan))
-
-
 def masks_of(label: NDArray[Any], index: int, plan: Plan) -> NDArray[np.bool_]:
     """Where a structure is, as bool of the map's shape.
 

@@ -63,12 +63,7 @@ def measure(
         DataError: The case cannot be read, or its label holds values that nothing names.
     """
     image, label = read_case(case, catalogue, labels)
-    counts: dict[str, int] = {}
-    foreground = None
-    if label is not None:
-        left_out = labels.ignored if labels is not None else None
-        foreground = _foreground(label, left_out)
-        counts = _counts(label, labels)
+    foreground = None if label is None else _foreground(label, labels.ignored if labels is not None else None)
     channels = image.array.reshape(image.channels, *image.shape)
     missing = missing_in(case.images)
     return {
@@ -76,7 +71,7 @@ def measure(
         "spacing": [round(float(step), 6) for step in image.spacing],
         "modality": image.item.modality if image.item else None,
         **({"unit": unit} if image.item and (unit := unit_of(image.item)) else {}),
-        "labels": counts,
+        "labels": {} if label is None else _counts(label, labels),
         "samples": [
             [] if index in missing else _samples(channel, foreground) for index, channel in enumerate(channels)
         ],
