@@ -70,3 +70,8 @@ def _lost(cases: Sequence[Marked], spacing: Sequence[float] | None) -> dict[int,
             size = voxels * float(np.prod(case.spacing[:dims]))
             largest[value] = max(largest.get(value, 0.0), size)
     return {value: seen for value, size in largest.items() if 0 < size < float(np.prod(seen))}
+
+
+def empty_masks(cases: Mapping[str, Marked]) -> list[str]:
+    """The cases whose mask marks no structure."""
+    return [name for name, case in cases.items() if not any(case.voxels.values())]

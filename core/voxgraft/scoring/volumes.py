@@ -12,10 +12,10 @@ import numpy as np
 from ..errors import DataError, UsageError, VoxGraftError
 from ..imaging.volume import ImageRef, Volume, as_volume
 from ..labels.masks import read_values
-from .case import Measured, scored_structures
+from .case import scored_structures
 from .pairs import turned
-from .paths import Grid, Work, add_absent, choose_metrics
-from .scores import Scores, gathered
+from .paths import Work, choose_metrics
+from .scores import Scores
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -51,21 +51,16 @@ def evaluate_volumes(
     if labels is not None:
         scored_structures(labels, None)
     work = Work(labels, chosen, catalogue)
-    measured: dict[str, Measured] = {}
-    grids: dict[str, Grid] = {}
     failed: dict[str, str] = {}
     cases = _cases(predictions, references)
     for case, (prediction, reference) in cases.items():
         try:
-            pair = _pair(prediction, reference, labels, catalogue, spacing)
-            measured[case], grids[case] = work.measure_volumes(case, *pair)
+            work.measure(case, *_pair(prediction, reference, labels, catalogue, spacing))
         except VoxGraftError as error:
             if isinstance(error, UsageError) or len(cases) == 1:
                 raise
             failed[case] = str(error)
-    if labels is None:
-        add_absent(measured, grids, chosen, ())
-    return replace(gathered(measured, chosen), failed=failed)
+    return replace(work.scores(), failed=failed)
 
 
 def _cases(predictions: Any, references: Any) -> dict[str, tuple[Any, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...checks.learnable import Marked, judge_learnable
+from ...checks.learnable import Marked, empty_masks, judge_learnable
 from ...checks.problem import CaseProblem, listed
 from ...datasets.cases import NAME as TRACE
 from ...datasets.cases import Case, Split, is_traced, write_trace
@@ -120,7 +120,7 @@ def doubts_of(fingerprint: Mapping[str, Any], plan: Plan, split: Split, labels: 
         if name in names and case["labels"]
     }
     yield from judge_learnable(labels, cases, split, plan.spacing)
-    if empty := [name for name, case in cases.items() if not any(case.voxels.values())]:
+    if empty := empty_masks(cases):
         have = f"{counted(len(empty), 'case')} ({listed(empty)}) have" if len(empty) > 1 else f"{empty[0]} has"
         yield CaseProblem("empty-label", "warning", None, f"{have} an empty mask")
 
