@@ -155,9 +155,8 @@ def _coverage(masks: Sequence[tuple[Look, Mask]]) -> Iterator[CaseProblem]:
             message = f"the label covers {share:.1%} of the scan"
             yield CaseProblem("full-label", "warning", look.case.id, message)
         elif share > 0.5 and mask.rim > 0.95 and len(mask.structures) == 1:
-            message = (
-                f"the label covers the scan's edges and {share:.0%} of it, as if structure and background were swapped"
-            )
+            message = f"the label covers the scan's edges and {share:.0%} of it"
+            message += ", as if structure and background were swapped"
             yield CaseProblem("inverted-label", "warning", look.case.id, message)
 
 

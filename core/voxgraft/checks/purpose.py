@@ -85,9 +85,8 @@ def judge_voxels(look: Look, codes: Sequence[str], names: Sequence[str] = ()) ->
             and "CT" not in (NAMES.get(name.casefold()) for name in names[number - 1 : number])
             and like_hounsfield(channel.low, channel.high, channel.whole)
         ):
-            message = (
-                f"{which} holds what looks like Hounsfield units, and the workflow is for {' or '.join(codes[:3])}"
-            )
+            wanted = " or ".join(codes[:3])
+            message = f"{which} holds what looks like Hounsfield units, and the workflow is for {wanted}"
             yield CaseProblem("other-modality", "warning", look.case.id, message)
 
 

@@ -81,9 +81,8 @@ def leave_out(dataset: Dataset, names: Sequence[str]) -> Dataset:
     for name in names:
         if name not in existing:
             near = get_close_matches(name, existing, n=1)
-            raise DataError(
-                f"data.leave_out: there is no case {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see check")
-            )
+            hint = f"did you mean {near[0]!r}?" if near else "see check"
+            raise DataError(f"data.leave_out: there is no case {name!r}; {hint}")
     left = tuple(case for case in dataset.cases if composed(case.id) not in set(names))
     if not left:
         raise DataError("data.leave_out: no case would be left")
@@ -142,11 +141,9 @@ def _given(dataset: Dataset, labelled: Sequence[Case], fold: int) -> Split:
         raise DataError("data.split: the data set gives no split; set by: patient")
     if fold >= len(dataset.splits):
         raise DataError(f"data.split.fold: the data set gives {len(dataset.splits)} splits, counted from 0")
-    fold_split = dataset.splits[fold]
+    given = dataset.splits[fold]
     patients = {case.id: case.patient for case in labelled}
-    split = Split(
-        *(tuple(name for name in part if name in patients) for part in (fold_split.train, fold_split.validation))
-    )
+    split = Split(*(tuple(name for name in part if name in patients) for part in (given.train, given.validation)))
     if not split.train or not split.validation:
         raise DataError("data.split: the split of the data set leaves no labelled case for training or for validation")
     both = {patients[name] for name in split.train} & {patients[name] for name in split.validation}

@@ -55,9 +55,8 @@ def draw_labelled(split: Split, cases: Sequence[Case], labelled: int, repeat: in
         DataError: There are fewer training patients than are to be drawn.
     """
     patients = {case.id: case.patient for case in cases}
-    order = sorted(
-        {patients[name] for name in split.train}, key=lambda patient: draw(seed, f"labelled {repeat}:{patient}")
-    )
+    learnt = {patients[name] for name in split.train}
+    order = sorted(learnt, key=lambda patient: draw(seed, f"labelled {repeat}:{patient}"))
     if len(order) < labelled:
         raise DataError(
             f"data.split.labelled is {labelled}, but the split leaves {counted(len(order), 'patient')} to train on; "

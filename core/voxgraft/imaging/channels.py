@@ -101,14 +101,10 @@ def _onto(volume: Volume, reference: Volume, align: Align, number: int) -> Volum
     if volume is reference:
         return volume
     frame, reference_frame = _frame(volume), _frame(reference)
-    same = same_grid(volume, reference)
-    registered = frame == reference_frame if frame and reference_frame else same
+    same, both = same_grid(volume, reference), bool(frame and reference_frame)
+    registered = frame == reference_frame if both else same
     if align.across == "frame" and not registered:
-        why = (
-            "have different frames of reference"
-            if frame and reference_frame
-            else "do not both name a frame of reference"
-        )
+        why = "have different frames of reference" if both else "do not both name a frame of reference"
         raise DataError(
             f"{name}: it and the channel that gives the grid {why}, so nothing says that they are registered; "
             "set align: any if they are"

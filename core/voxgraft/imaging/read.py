@@ -52,13 +52,15 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
         DataError: There is no such path, nothing in it can be read, or it has no such series.
     """
     path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder")
     if path.is_dir():
         items = _scan_folder(path, catalogue)
         if not items:
             text = f"{path}: no file in this folder has a format that a reader knows ({known_kinds(catalogue)})"
             problems = unopened_problems(unopened_in(path, catalogue))
             raise DataError("; ".join([text, *(problem.message for problem in problems)]))
-    elif path.exists():
+    else:
         _check_regular(path)
         spec = choose_reader(path, catalogue)
         if spec is None and (name := packed_name(path, catalogue)):
@@ -70,8 +72,6 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
         items = _scan_files(spec, [path], catalogue)
         if not items:
             raise BadImage(path, f"the reader {spec.name!r} found no image in it")
-    else:
-        raise DataError(f"{path}: there is no such file or folder")
     return items if series is None else _of_series(path, items, series)
 
 

@@ -144,22 +144,13 @@ def each_structure(mask: Volume, labels: Labels) -> Iterator[tuple[Label, Box, A
     Args:
         mask: Values of `labels`, shape (i, j[, k]); or 0 and 1 (structure, i, j[, k]) in their order.
     """
-    import numpy as np
-
     several = mask.array.ndim > mask.dims
-    array = mask.array
-    boxes = [] if several else boxes_of(array)
+    boxes = [] if several else boxes_of(mask.array)
     for index, label in enumerate(labels.items):
-        value = 1 if several else label.value
-        if several:
-            array = mask.array[index]
-            boxes = boxes_of(array)
-        box = boxes[value - 1] if value <= len(boxes) else None
-        if box is None:
-            empty = (slice(0, 0),) * mask.dims
-            yield label, empty, np.zeros((0,) * mask.dims, bool)
-        else:
-            yield label, box, array[box] == value
+        array, value = (mask.array[index], 1) if several else (mask.array, label.value)
+        found = boxes_of(array) if several else boxes
+        box = (found[value - 1] if value <= len(found) else None) or (slice(0, 0),) * mask.dims
+        yield label, box, array[box] == value
 
 
 def box_of(mask: Array) -> Box | None:

@@ -219,6 +219,11 @@ class Volume(Shown):
         return replace(self, array=np.asarray(array))
 
 
+def first_channel(volume: Volume) -> Volume:
+    """The volume with its first channel alone, shape (i, j[, k])."""
+    return volume.with_array(volume.array.reshape(-1, *volume.shape)[0])
+
+
 def as_volume(
     value: Any, spacing: Sequence[float] | None = None, like: Volume | None = None, dims: int | None = None
 ) -> Volume:

@@ -58,24 +58,17 @@ def write(
         if isinstance(built, ReadsImages):
             built.use_readers(catalogue)
         with atomic_write(target) as temporary:
-            _write(built, volume, temporary, target, labels, facts or {})
+            try:
+                built.write(volume, temporary, labels=labels, facts=facts or {})
+            except VoxGraftError as error:  # messages name the file that was meant
+                error.args = tuple(str(part).replace(str(temporary), str(target)) for part in error.args)
+                raise
     except VoxGraftError:
         raise
     except OSError as error:
         raise DataError(f"{target}: cannot be written: {error.strerror or error}") from error
     except (Exception, SystemExit) as error:  # a plugin may fail in any way
         raise BrokenPlugin(chosen.plugin, f"writing {target}", error) from error
-
-
-def _write(
-    writer: Writer, volume: Volume, temporary: Path, target: Path, labels: Labels | None, facts: Mapping[str, str]
-) -> None:
-    """Let a writer write the file that takes its name once it is complete; messages name the file that was meant."""
-    try:
-        writer.write(volume, temporary, labels=labels, facts=facts)
-    except VoxGraftError as error:
-        error.args = tuple(str(part).replace(str(temporary), str(target)) for part in error.args)
-        raise
 
 
 def choose_writer(target: Path, catalogue: Catalogue) -> AnySpec:

@@ -14,7 +14,7 @@ from ..errors import BadImage, DataError, UsageError
 from ..imaging.read import read_item, scan
 from ..imaging.regrid import resample_onto
 from ..imaging.structures import Label, Labels
-from ..imaging.volume import ImageRef, same_grid
+from ..imaging.volume import ImageRef, first_channel, same_grid
 from ..imaging.write import choose_writer, write
 from .masks import in_grid_of, other_frame, other_patient, read_mask
 
@@ -213,7 +213,7 @@ def _grid_of(item: Item, source: Path, wish: Wish, catalogue: Catalogue) -> Volu
         if len(others) == 1:
             return read_item(others[0], catalogue)
     try:
-        return _first_channel(read_item(item, catalogue))
+        return first_channel(read_item(item, catalogue))
     except BadImage as error:
         raise BadImage(item.path, f"{error.reason}; name it with --reference FOLDER") from None
 
@@ -233,12 +233,7 @@ def image_for(path: Path, item: Item, catalogue: Catalogue) -> Volume:
     if len(meant) != 1:
         names = "; ".join(str(item.series or item.path) for item in items[:10])
         raise DataError(f"{path}: {len(items)} images are here; name the folder or file of the right one: {names}")
-    return _first_channel(read_item(meant[0], catalogue))
-
-
-def _first_channel(volume: Volume) -> Volume:
-    """A grid needs no more."""
-    return volume.with_array(volume.array.reshape(-1, *volume.shape)[0]) if volume.channels > 1 else volume
+    return first_channel(read_item(meant[0], catalogue))
 
 
 def _own_labels(item: Item) -> Labels | None:

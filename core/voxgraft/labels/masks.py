@@ -14,7 +14,7 @@ from ..errors import BadImage, DataError
 from ..imaging.orientation import orientation_of, reoriented
 from ..imaging.read import asked, find, only, read_item
 from ..imaging.structures import check_background
-from ..imaging.volume import Array, ImageRef, Item, MaskRef, Problem, Volume, millimetres_apart, times
+from ..imaging.volume import Array, ImageRef, Item, MaskRef, Problem, Volume, first_channel, millimetres_apart, times
 from .label_map import combine_structures, integer_mask, map_segments, map_values, some, values_in
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def in_grid_of(mask: Volume, like: Volume | None, name: object, what: str = "the
     if mask.dims != like.dims:
         raise BadImage(name, f"{what} has {mask.dims} axes and the image {like.dims}")
     turned, _ = reoriented(mask)
-    straight, _ = reoriented(like.with_array(like.array.reshape(-1, *like.shape)[0]))
+    straight, _ = reoriented(first_channel(like))
     apart = millimetres_apart(straight.affine, turned.affine, straight.shape)
     if turned.shape != straight.shape:
         raise BadImage(
@@ -135,7 +135,7 @@ def read_values(reference: ImageRef, labels: Labels | None, catalogue: Catalogue
 def _whole(volume: Volume, labels: Labels | None, name: object) -> Volume:
     """Whole numbers (i, j[, k]), or (channel, i, j[, k]); a picture whose colours are all the same is one map."""
     if volume.channels == 1 or _is_grey(volume, labels):
-        volume = volume.with_array(volume.array.reshape(-1, *volume.shape)[0])
+        volume = first_channel(volume)
     else:
         _check_colours(volume, labels, name)
     return integer_mask(volume, name)
@@ -163,10 +163,8 @@ def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, label
                 reference, f"a label has one channel, or 0 and 1 in a channel for each structure; it has {len(masks)}"
             )
     if labels is None:
-        raise BadImage(
-            reference,
-            f"the label has {len(masks)} channels, a structure each; name them 1 to {len(masks)} in data.labels",
-        )
+        channels = f"{len(masks)} channels, a structure each; name them 1 to {len(masks)} in data.labels"
+        raise BadImage(reference, f"the label has {channels}")
     turned = in_grid_of(volume, like, reference)
     if (label := map_segments(turned, labels, reference)) is not None:
         return label
@@ -192,12 +190,9 @@ def _check_colours(volume: Volume, labels: Labels | None, name: object) -> None:
     differing = np.flatnonzero((array != array[:1]).any(0))[:: max(1, array.shape[1] // 10_000)]
     some_colours = sorted({tuple(int(part) for part in array[:, index]) for index in differing})
     or_else = ", or set data.regions: each where red, green and blue are a structure each"
-    raise BadImage(
-        name,
-        f"the mask is in colours, such as {some_colours[0]}, and a colour is not a structure; save it as a grey "
-        "picture "
-        f"with a value for each structure{'' if labels is None or labels.by_option else or_else}",
-    )
+    or_else = "" if labels is None or labels.by_option else or_else
+    colours = f"the mask is in colours, such as {some_colours[0]}, and a colour is not a structure"
+    raise BadImage(name, f"{colours}; save it as a grey picture with a value for each structure{or_else}")
 
 
 def _of_objects(

@@ -225,6 +225,5 @@ def read_label(case: Case, like: Volume, labels: Labels | None, catalogue: Catal
     mask = read_mask(case.label, like, labels, catalogue)
     if case.valid is None or labels is None or labels.ignored is None:
         return mask
-    return mask.with_array(
-        mark_ignored(mask.array, read_valid_region(case.valid, like, catalogue, case.id), labels.ignored)
-    )
+    valid = read_valid_region(case.valid, like, catalogue, case.id)
+    return mask.with_array(mark_ignored(mask.array, valid, labels.ignored))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..imaging.volume import Array, Item, Volume
+from ..imaging.volume import Array, Item
 
 if TYPE_CHECKING:
     from ..preprocessing.modality import Modality
@@ -87,11 +87,6 @@ def sampled(voxels: Array) -> Array:
     if some.dtype.kind in "fc" and not np.isfinite(some).all():
         some = some[np.isfinite(some)]
     return some
-
-
-def first_channel(volume: Volume) -> Array:
-    """The voxels that are shown; shape (i, j[, k])."""
-    return np.asarray(volume.array.reshape(volume.channels, *volume.shape)[0])
 
 
 def low_is_bright(item: Item | None) -> bool:

@@ -14,12 +14,12 @@ import numpy as np
 
 from ..imaging.inspection import Inspection
 from ..imaging.orientation import reoriented
-from ..imaging.volume import Array, Volume, times
+from ..imaging.volume import Array, Volume, first_channel, times
 from ..scoring.compare_runs import RunComparison
 from ..scoring.scores import Scores
 from ..support.texts import counted, legible
 from .comparison import HEADS, comparison_row
-from .display import display_window, first_channel
+from .display import display_window
 from .drawing import as_png, colour_of
 from .preview import TILE, Tile, caption, flat_tile, montage, painted, tile
 from .render import render
@@ -128,7 +128,7 @@ def middle_slices(volume: Volume) -> bytes:
     They lie as radiologists look at them, see `voxgraft.reports.preview`; an image of two axes is shown as it is.
     """
     image, _ = reoriented(volume)
-    channel = first_channel(image)
+    channel = first_channel(image).array
     planes = [channel] if image.dims == 2 else [np.take(channel, n // 2, axis) for axis, n in enumerate(channel.shape)]
     values = _structures_in(planes)
     if values is not None:

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..imaging.orientation import reoriented
 from ..imaging.structures import Labels, box_of
-from ..imaging.volume import Array, Volume
+from ..imaging.volume import Array, Volume, first_channel
 from ..support.texts import counted
-from .display import BACKGROUND, display_window, first_channel, grey_of, plane_name, shown_axis
+from .display import BACKGROUND, display_window, grey_of, plane_name, shown_axis
 from .drawing import CAPTION, LETTER, WORD, Picture, as_jpeg, outline, write_words
 from .preview import MARKS, enlarged
 
@@ -100,7 +100,7 @@ def _sliced(
     index = int(wrong.argmax()) if wrong.any() else int(np.count_nonzero(wanted, axis=others).argmax())
     grey = None
     if image is not None:
-        channel = first_channel(image)
+        channel = first_channel(image).array
         window = display_window(channel, modality, channel[wanted != 0])
         grey = grey_of(np.moveaxis(channel, axis, 0)[index], window)
     number = f"slice {index + 1} of {found.shape[axis]}"

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..imaging.orientation import reoriented
 from ..imaging.structures import boxes_of
-from ..imaging.volume import Array, Colour, Volume
+from ..imaging.volume import Array, Colour, Volume, first_channel
 from ..support.files import atomic_write
-from .display import BACKGROUND, display_window, first_channel, grey_of, low_is_bright, shown_axis
+from .display import BACKGROUND, display_window, grey_of, low_is_bright, shown_axis
 from .drawing import (
     CAPTION,
     LETTER,
@@ -85,7 +85,7 @@ def previewed(
     named = dict(names or {})
     colours = {value: colour_of(index) for index, value in enumerate(sorted({*boxes, *named}))}
     inside = None if modality else _inside(image, values, boxes)
-    window = display_window(first_channel(image), modality, inside)
+    window = display_window(first_channel(image).array, modality, inside)
     if low_is_bright(scan.item):
         window = window[::-1]
     if image.dims == 2:
@@ -138,7 +138,7 @@ def _inside(image: Volume, labels: Array, boxes: Boxes) -> Array | None:
     if not boxes:
         return None
     value, box = max(boxes.items(), key=lambda pair: np.prod([part.stop - part.start for part in pair[1]]))
-    return np.asarray(first_channel(image)[box][labels[box] == value])
+    return np.asarray(first_channel(image).array[box][labels[box] == value])
 
 
 def _one_map(mask: Volume) -> Volume:
@@ -226,7 +226,7 @@ def tile(image: Volume, labels: Array, axis: int, index: int, window: tuple[floa
     Args:
         image, labels: Axes in RAS order.
     """
-    grey = grey_of(np.moveaxis(first_channel(image), axis, 0)[index], window)
+    grey = grey_of(np.moveaxis(first_channel(image).array, axis, 0)[index], window)
     steps = [step for a, step in enumerate(image.spacing) if a != axis]
     words = f"slice {index + 1} of {image.shape[axis]}"
     return Tile.of(grey, np.moveaxis(labels, axis, 0)[index], steps, TILE, (words, *MARKS[axis]))

@@ -115,9 +115,8 @@ def watch_case(
     masks = CaseMasks(reference, reference, replace(labels, regions=(), paint=()))
     from .calibration import Watch
 
-    return Watch(
-        masks.truth, reference.shape, reference.spacing, scored_structures(labels, regions), how, masks.ignored
-    )
+    scored = scored_structures(labels, regions)
+    return Watch(masks.truth, reference.shape, reference.spacing, scored, how, masks.ignored)
 
 
 def scored_structures(labels: Labels, regions: Regions | None = None) -> tuple[Structure, ...]:

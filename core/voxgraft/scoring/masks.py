@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..imaging.volume import Volume, millimetres_apart, times
 from .confusion import Joint, count
-from .pair import Counts, Crops, Integers, MaskPair
+from .pair import Crops, Integers, MaskPair
 from .pairs import Structure
 from .surface import SurfaceDistances, label_surface_distances
 
@@ -71,16 +72,11 @@ class CaseMasks:
             predicted, truth = self._mask(self._predicted, structure, self.by_region), self.truth(structure)
             counts = count(predicted, truth).counts([1])
             cut = partial(Crops(predicted, truth, [1]).masks, 1)
-            return MaskPair(_without(counts, left_out), self.spacing, cut, calibrated=calibrated)
+            return MaskPair(replace(counts, tn=counts.tn - left_out), self.spacing, cut, calibrated=calibrated)
         single = len(structure.values) == 1
         measured = (lambda: self._surfaces.get(structure.values[0])) if single else None
-        return MaskPair(
-            _without(self._joint.counts(structure.values), left_out),
-            self.spacing,
-            partial(self._crops.masks, *structure.values),
-            measured,
-            calibrated,
-        )
+        counts, cut = self._joint.counts(structure.values), partial(self._crops.masks, *structure.values)
+        return MaskPair(replace(counts, tn=counts.tn - left_out), self.spacing, cut, measured, calibrated)
 
     def truth(self, structure: Structure, part: tuple[slice, ...] = ()) -> Mask:
         """A structure or region in the reference, shape (i, j[, k]), or in a part of it."""
@@ -222,7 +218,3 @@ def _ignored(reference: NDArray[Any], value: int | None, dims: int) -> Mask | No
     first = reference if reference.ndim == dims else reference[0]
     where: Mask = first == value
     return where if where.any() else None
-
-
-def _without(counts: Counts, voxels: int) -> Counts:
-    return Counts(counts.tp, counts.fp, counts.fn, counts.tn - voxels)

@@ -16,7 +16,7 @@ from ..errors import BadImage, DataError, UsageError, VoxGraftError
 from ..imaging.orientation import orientation_of, reoriented
 from ..imaging.read import find, only, read_item
 from ..imaging.structures import Label, Labels, Source
-from ..imaging.volume import ImageRef, Item, Volume
+from ..imaging.volume import ImageRef, Item, Volume, first_channel
 from ..labels.label_map import folded, map_segments, match_labels, some
 from ..labels.masks import read_mask, read_values
 
@@ -53,10 +53,10 @@ def read_pair(
         return first, second
     if labels is not None and objects[0]:
         reference = _reference(pair[1], labels, catalogue)
-        return _of_object(pair[0], items[0], _one_channel(reference), labels, catalogue), reference
+        return _of_object(pair[0], items[0], first_channel(reference), labels, catalogue), reference
     prediction = _by_name(read_values(ImageRef(pair[0]), labels, catalogue), labels, pair[0])
     if labels is not None and objects[1]:
-        return prediction, _of_object(pair[1], items[1], _one_channel(prediction), labels, catalogue)
+        return prediction, _of_object(pair[1], items[1], first_channel(prediction), labels, catalogue)
     reference = _reference(pair[1], labels, catalogue)
     return turned(prediction, reference), reference
 
@@ -86,9 +86,8 @@ def labels_named_in(pairs: Iterable[Pair], catalogue: Catalogue) -> Labels | Non
             _add(names, key if key in names or name not in same else folded(same[name]), str(name))
     if not names:
         return None
-    return Labels(
-        tuple(Label(n, str(row[0]), sources=tuple(row)) for n, row in enumerate(names.values(), 1)), by_option=True
-    )
+    found = [Label(number, str(row[0]), sources=tuple(row)) for number, row in enumerate(names.values(), 1)]
+    return Labels(tuple(found), by_option=True)
 
 
 def _add(names: dict[str, list[Source]], key: str, name: str) -> None:
@@ -137,11 +136,6 @@ def _of_object(path: Path, item: Item, like: Volume, labels: Labels, catalogue: 
     return read_mask(ImageRef(path, files=item.files), like, known, catalogue)
 
 
-def _one_channel(volume: Volume) -> Volume:
-    """A mask of overlapping structures as an image of one channel in its grid."""
-    return volume if volume.channels == 1 else volume.with_array(volume.array[0])
-
-
 def turned(prediction: Volume, reference: Volume) -> Volume:
     """The prediction with the order and direction of axes of its reference; the voxels are the same."""
     if prediction.dims != 3 or reference.dims != 3:
@@ -151,8 +145,7 @@ def turned(prediction: Volume, reference: Volume) -> Volume:
         return prediction
     straight, _ = reoriented(prediction)
     affine = np.eye(4)
-    for axis, (column, flip) in enumerate(zip(wanted.order, wanted.flips, strict=True)):
-        affine[:3, column] = straight.affine[:3, axis] * (-1 if flip else 1)
+    affine[:3, wanted.order] = straight.affine[:3, :3] * np.where(wanted.flips, -1, 1)
     start = [n - 1 if flip else 0 for n, flip in zip(straight.shape, wanted.flips, strict=True)]
     affine[:3, 3] = straight.affine[:3, :3] @ start + straight.affine[:3, 3]
     return Volume(wanted.undo(straight.array), affine, dims=3, item=prediction.item)
@@ -165,7 +158,7 @@ def _common_grid(pair: Pair, items: list[Item], catalogue: Catalogue, scan: Path
 
         return image_for(scan, items[1], catalogue)
     try:
-        prediction, reference = (_one_channel(read_item(item, catalogue)) for item in items)
+        prediction, reference = (first_channel(read_item(item, catalogue)) for item in items)
         return _covering(reference, prediction)
     except BadImage as error:
         raise DataError(

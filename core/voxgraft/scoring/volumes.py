@@ -79,9 +79,8 @@ def _cases(predictions: Any, references: Any) -> dict[str, tuple[Any, Any]]:
             )
     found, wanted = sides
     if apart := sorted(found.keys() ^ wanted.keys()):
-        raise DataError(
-            f"predictions and references do not match: {', '.join(map(repr, apart[:5]))} is on one side only"
-        )
+        names = ", ".join(map(repr, apart[:5]))
+        raise DataError(f"predictions and references do not match: {names} is on one side only")
     if not found:
         raise DataError("there is nothing to compare")
     return {case: (found[case], wanted[case]) for case in found}
