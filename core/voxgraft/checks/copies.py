@@ -90,11 +90,8 @@ def _leak(group: Sequence[Look], split: Split | None) -> str:
 
 def _near(looks: Sequence[Look], same: Same, split: Split | None) -> Iterator[CaseProblem]:
     """Images of different patients whose thumbnails are all but equal."""
-    by_axes: dict[int, list[Look]] = {}
-    for look in looks:
-        if look.thumbnail.size:
-            by_axes.setdefault(look.thumbnail.size, []).append(look)
-    for comparable in by_axes.values():
+    pictured = [look for look in looks if look.thumbnail.size]
+    for comparable in alike(pictured, lambda look: look.thumbnail.size):
         near = Same()
         for first, second in _alike(comparable):
             one, other = first.case, second.case

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -70,9 +70,9 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
 
 
-def alike(things: Iterable[T], key: Callable[[T], str]) -> list[list[T]]:
+def alike(things: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
     """Those of one key together, where there are several."""
-    groups: dict[str, list[T]] = {}
+    groups: dict[Hashable, list[T]] = {}
     for thing in things:
         groups.setdefault(key(thing), []).append(thing)
     return [group for group in groups.values() if len(group) > 1]

@@ -79,15 +79,10 @@ def along(source: int, target: int, interpolation: Interpolation = "linear") -> 
     if source > 2 * target:
         return _blocks(_means(source, target))
     if interpolation == "linear" or source < 2:
-        return Neighbours(*linear(source, target))
+        places = _places(source, target)
+        low = np.floor(places).astype(np.intp)
+        return Neighbours(low, np.minimum(low + 1, source - 1), (places - low).astype(np.float32))
     return _blocks(_cubic(source, target))
-
-
-def linear(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """The lower neighbour of each position, the upper one, and the share of the upper one."""
-    places = _places(source, target)
-    low = np.floor(places).astype(np.intp)
-    return low, np.minimum(low + 1, source - 1), (places - low).astype(np.float32)
 
 
 def _places(source: int, target: int) -> NDArray[np.float64]:
