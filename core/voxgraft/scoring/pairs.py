@@ -70,7 +70,7 @@ def labels_named_in(pairs: Iterable[Pair], catalogue: Catalogue) -> Labels | Non
     Returns:
         None unless all masks that can be read name their structures.
     """
-    names: dict[str, list[Source]] = {}
+    names: dict[str, dict[Source, None]] = {}
     for pair in pairs:
         try:
             items = [_item(path, catalogue) for path in pair]
@@ -79,27 +79,17 @@ def labels_named_in(pairs: Iterable[Pair], catalogue: Catalogue) -> Labels | Non
         if not all(item.facts.get("names") for item in items):
             return None
         for name in items[1].facts["names"]:
-            _add(names, folded(name), str(name))
-        same = _by_code(items[0], items[1])
+            names.setdefault(folded(name), {})[str(name)] = None
+        own, others = (_terms(item) for item in items)
+        same = {name: others[code] for code, name in own.items() if code in others}
         for name in items[0].facts["names"]:
             key = folded(name)
-            _add(names, key if key in names or name not in same else folded(same[name]), str(name))
+            key = key if key in names or name not in same else folded(same[name])
+            names.setdefault(key, {})[str(name)] = None
     if not names:
         return None
-    found = [Label(number, str(row[0]), sources=tuple(row)) for number, row in enumerate(names.values(), 1)]
+    found = [Label(number, str(next(iter(row))), sources=tuple(row)) for number, row in enumerate(names.values(), 1)]
     return Labels(tuple(found), by_option=True)
-
-
-def _add(names: dict[str, list[Source]], key: str, name: str) -> None:
-    row = names.setdefault(key, [])
-    if name not in row:
-        row.append(name)
-
-
-def _by_code(item: Item, other: Item) -> dict[str, str]:
-    """The name in another object for names of an object, where one coded term stands for one structure in both."""
-    own, other_terms = (_terms(described) for described in (item, other))
-    return {name: other_terms[code] for code, name in own.items() if code in other_terms}
 
 
 def _terms(item: Item) -> dict[str, str]:
