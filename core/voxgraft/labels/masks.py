@@ -138,7 +138,7 @@ def _whole(volume: Volume, labels: Labels | None, name: object) -> Volume:
         volume = first_channel(volume)
     else:
         _check_colours(volume, labels, name)
-    return integer_mask(volume, name)
+    return volume if volume.array.dtype.kind in "iu" else integer_mask(volume, name)
 
 
 def other_patient(item: Item, like: Item | None) -> str:
