@@ -184,18 +184,9 @@ def summarise(cases: dict[str, dict[str, Any]], training: Sequence[str]) -> dict
         if not voxels.size:
             raise DataError(f"no training case has channel {channel + 1}; leave the channel out of the layout")
         voxels = voxels[np.isfinite(voxels)] if np.isfinite(voxels).any() else np.zeros(1)
-        low, middle, high = np.percentile(voxels, [0.5, 50, 99.5])
-        intensities.append(
-            {
-                "min": float(voxels.min()),
-                "max": float(voxels.max()),
-                "mean": float(voxels.mean()),
-                "std": float(voxels.std()),
-                "p00_5": float(low),
-                "p50": float(middle),
-                "p99_5": float(high),
-            }
-        )
+        figures = {"min": voxels.min(), "max": voxels.max(), "mean": voxels.mean(), "std": voxels.std()}
+        figures |= dict(zip(("p00_5", "p50", "p99_5"), np.percentile(voxels, [0.5, 50, 99.5]), strict=True))
+        intensities.append({name: float(value) for name, value in figures.items()})
     return {
         "version": 1,
         "intensities": intensities,
