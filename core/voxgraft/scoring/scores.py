@@ -18,7 +18,6 @@ from .bootstrap import mean_intervals, micro_averages, numbered
 from .case import Measured, named_metrics
 from .pair import Counts
 from .pairs import MEAN
-from .subgroups import subgroups
 
 if TYPE_CHECKING:
     from ..components.choice import Selected
@@ -301,6 +300,8 @@ def gathered(
         patients: The patient of each case; by default what `facts` call so, else each case is one.
         regions: Names that do not go into means over structures.
     """
+    from .subgroups import subgroups
+
     facts = facts or {}
     if patients is None:
         patients = {case: facts[case][PATIENT] for case in measured if facts.get(case, {}).get(PATIENT)}
