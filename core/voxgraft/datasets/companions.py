@@ -65,7 +65,9 @@ def assign_roles(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], 
         DataError: A strategy needs unlabelled scans and there are none; or the data sets do not fit together.
     """
     for name, other in others.items():
-        _complain_of_difference(name, other, dataset)
+        if len(other.channels) != len(dataset.channels):
+            have = f"its cases have {counted(len(other.channels), 'channel')}"
+            raise DataError(f"data.{name}: {have}, those of data.layout {len(dataset.channels)}")
     held_out = {case.patient for case in dataset.cases if case.id in set(split.validation)}
     added = _labelled(ADDED, others, held_out)
     if not roles.learners and SOURCE not in others and roles.supervised:
@@ -132,11 +134,3 @@ def common_labels(dataset: Dataset, others: Mapping[str, Dataset]) -> Labels | N
             )
         common = replace(common, bounded=common.bounded or labels.bounded)
     return common
-
-
-def _complain_of_difference(name: str, other: Dataset, dataset: Dataset) -> None:
-    if len(other.channels) != len(dataset.channels):
-        raise DataError(
-            f"data.{name}: its cases have {counted(len(other.channels), 'channel')}, "
-            f"those of data.layout {len(dataset.channels)}"
-        )
