@@ -17,7 +17,7 @@ from voxgraft.batch.worklist import Finder
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.datasets.cases import Case
 from voxgraft.errors import DataError
-from voxgraft.imaging.channels import aligned, stack, stack_channels
+from voxgraft.imaging.channels import aligned, stack_channels
 from voxgraft.imaging.orientation import reoriented
 from voxgraft.imaging.read import read
 from voxgraft.imaging.volume import Align, ImageRef, Item, Volume
@@ -63,13 +63,13 @@ def _shift(x: float, y: float, z: float) -> np.ndarray[Any, Any]:
 
 def test_the_named_channel_gives_the_grid() -> None:
     fine, coarse = volume(), volume(COARSE, (6, 5, 4), value=2)
-    onto_first, onto_second = stack([fine, coarse], Align(0)), stack([fine, coarse], Align(1))
+    onto_first, onto_second = stack_channels([fine, coarse], Align(0)), stack_channels([fine, coarse], Align(1))
     assert onto_first.shape == (12, 10, 8) and np.array_equal(onto_first.affine, FINE)
     assert onto_second.shape == (6, 5, 4) and np.array_equal(onto_second.affine, COARSE)
     assert onto_second.item is coarse.item and onto_first.item is fine.item
     assert (onto_first.array[1] == 2).all() and (onto_second.array[0] == 1).all()
     with pytest.raises(DataError, match="voxels"):
-        stack([fine, coarse])
+        stack_channels([fine, coarse])
 
 
 @pytest.mark.parametrize(
@@ -91,17 +91,17 @@ def test_only_what_shares_a_frame_is_brought_together_unless_the_user_says_so(
     pair = [volume(frame=one), volume(grid, shape, other, 2)]
     if word:
         with pytest.raises(DataError, match=f"f2: .*{word}.*align: any"):
-            stack(pair, Align())
+            stack_channels(pair, Align())
     else:
-        assert stack(pair, Align()).channels == 2
-    assert (stack(pair, Align(across="any")).array[1] == 2).all()
+        assert stack_channels(pair, Align()).channels == 2
+    assert (stack_channels(pair, Align(across="any")).array[1] == 2).all()
 
 
 def test_channels_that_lie_apart_are_refused() -> None:
     with pytest.raises(DataError, match="does not overlap"):
-        stack([volume(), volume(FINE + _shift(500, 0, 0), value=2)], Align())
+        stack_channels([volume(), volume(FINE + _shift(500, 0, 0), value=2)], Align())
     with pytest.raises(DataError, match="channel 3"):
-        stack([volume(), volume()], Align(2))
+        stack_channels([volume(), volume()], Align(2))
 
 
 def test_an_optional_channel_that_is_missing_does_not_move_the_grid() -> None:

@@ -16,7 +16,7 @@ from dicom_series import make_series
 from voxgraft.components.catalogue import Catalogue, Origin
 from voxgraft.components.choice import Options
 from voxgraft.errors import BadImage, BrokenPlugin, ComponentConflict, DataError, UsageError
-from voxgraft.imaging.channels import stack
+from voxgraft.imaging.channels import stack_channels
 from voxgraft.imaging.formats import ReaderSpec, WriterSpec, choose_reader
 from voxgraft.imaging.read import read, read_item, scan
 from voxgraft.imaging.structures import Labels
@@ -249,18 +249,18 @@ def test_the_problems_of_every_channel_are_those_of_the_stack() -> None:
         return Volume(ARRAY, AFFINE, item=item)
 
     one, other = Problem("a", "a", "warning"), Problem("not-finite", "b", "warning")
-    joined = stack([volume(one), volume(one, other)])
+    joined = stack_channels([volume(one), volume(one, other)])
     assert joined.item is not None and joined.item.problems == (one, other)
 
 
 def test_channels_of_one_grid_are_stacked_in_order() -> None:
     one, two = Volume(np.asfortranarray(ARRAY), AFFINE), Volume(ARRAY.astype(np.float32) / 2, AFFINE + 1e-4)
-    joined = stack([one, two])
+    joined = stack_channels([one, two])
     assert joined.array.shape == (2, 7, 6, 5) and joined.dims == 3 and joined.array.dtype == np.float32
     np.testing.assert_array_equal(joined.array[0], ARRAY)
     np.testing.assert_array_equal(joined.array[1], ARRAY / 2)
-    assert stack([one]) is one
-    flat = stack([Volume(ARRAY[:, :, 0], AFFINE), Volume(ARRAY[:, :, 1], AFFINE)])
+    assert stack_channels([one]) is one
+    flat = stack_channels([Volume(ARRAY[:, :, 0], AFFINE), Volume(ARRAY[:, :, 1], AFFINE)])
     assert (flat.array.shape, flat.dims, flat.shape) == ((2, 7, 6), 2, (7, 6))
 
 
@@ -276,9 +276,9 @@ def test_channels_of_other_grids_are_refused_with_the_distance() -> None:
         (Volume(np.stack([ARRAY, ARRAY]), AFFINE), "2 channels itself"),
     ]:
         with pytest.raises(DataError, match=f"channel 2: .*{words}"):
-            stack([first, other])
+            stack_channels([first, other])
     with pytest.raises(DataError):
-        stack([])
+        stack_channels([])
 
 
 def test_the_writer_is_chosen_by_the_name_of_the_target(tmp_path: Path, catalogue: Catalogue) -> None:

@@ -96,7 +96,7 @@ class TestPage:
         )
         assert worst_cases(scores, about(scores, discover())) == ["r", "s", "p"]
         dice = Scores.of({case: {"dice": {"a": value}} for case, value in zip("pqr", (0.5, 0.0, 0.7), strict=True)})
-        assert worst_cases(dice, about(dice, discover()), 2) == ["q", "p"]
+        assert worst_cases(dice, about(dice, discover()))[:2] == ["q", "p"]
 
     def test_nothing_is_worst_where_nothing_is_wrong(self) -> None:
         best = Scores.of({"p": {"dice": {"a": 1.0}}, "q": {"dice": {"a": math.nan}}})

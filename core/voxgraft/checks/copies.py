@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..datasets.cases import Split
-from .problem import CaseProblem, Severity, listed
+from .problem import CaseProblem, Severity, alike, listed
 
 if TYPE_CHECKING:
     from .record import Look
@@ -32,7 +32,7 @@ ROWS = 512
 
 
 class Same:
-    """Which cases are known to show one scan: sets that are joined pair by pair."""
+    """Which cases are known to show one scan: sets that are joined."""
 
     def __init__(self) -> None:
         self._above: dict[str, str] = {}
@@ -43,12 +43,11 @@ class Same:
             case = self._above[case]
         return case
 
-    def join(self, case: str, other: str) -> bool:
-        """Put two cases into one set; whether they were apart."""
-        case, other = self.first(case), self.first(other)
-        if case != other:
-            self._above[other] = case
-        return case != other
+    def join(self, group: Sequence[Look]) -> bool:
+        """Put the cases of a group into one set; whether any were apart."""
+        first, *others = dict.fromkeys(self.first(look.case.id) for look in group)
+        self._above.update(dict.fromkeys(others, first))
+        return bool(others)
 
 
 def judge_copies(looks: Sequence[Look], split: Split | None) -> Iterator[CaseProblem]:
@@ -56,27 +55,15 @@ def judge_copies(looks: Sequence[Look], split: Split | None) -> Iterator[CasePro
     read = [look for look in looks if look.channels and not all(channel.constant for channel in look.channels)]
     rich = [look for look in read if all(channel.distinct >= DISTINCT for channel in look.channels)]
     same = Same()
-    for group in _groups(read, lambda look: " ".join(channel.content for channel in look.channels)):
-        _join(group, same)
+    for group in alike(read, lambda look: " ".join(channel.content for channel in look.channels)):
+        same.join(group)
         yield _copied("same-image", "hold the same image", group, split)
-    for group in _groups(rich, lambda look: " ".join(channel.turned for channel in look.channels)):
-        if _join(group, same):
+    for group in alike(rich, lambda look: " ".join(channel.turned for channel in look.channels)):
+        if same.join(group):
             yield _copied("turned-image", "hold the same voxels, turned, mirrored or with other axes", group, split)
     yield from _near(rich, same, split)
     yield from _same_channels(read)
     yield from _same_masks(looks, same)
-
-
-def _groups(looks: Sequence[Look], key: Callable[[Look], str]) -> list[list[Look]]:
-    groups: dict[str, list[Look]] = {}
-    for look in looks:
-        groups.setdefault(key(look), []).append(look)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def _join(group: Sequence[Look], same: Same) -> bool:
-    """Put the cases of a group into one set; whether any were apart."""
-    return sum(same.join(group[0].case.id, look.case.id) for look in group[1:]) > 0
 
 
 def _copied(code: str, what: str, group: Sequence[Look], split: Split | None) -> CaseProblem:
@@ -103,20 +90,16 @@ def _leak(group: Sequence[Look], split: Split | None) -> str:
 
 def _near(looks: Sequence[Look], same: Same, split: Split | None) -> Iterator[CaseProblem]:
     """Images of different patients whose thumbnails are all but equal."""
-    by_axes: dict[int, list[Look]] = {}
-    for look in looks:
-        if look.thumbnail.size:
-            by_axes.setdefault(look.thumbnail.size, []).append(look)
-    for alike in by_axes.values():
+    pictured = [look for look in looks if look.thumbnail.size]
+    for comparable in alike(pictured, lambda look: look.thumbnail.size):
         near = Same()
-        for first, second in _alike(alike):
-            apart = first.case.patient != second.case.patient and same.first(first.case.id) != same.first(
-                second.case.id
-            )
+        for first, second in _alike(comparable):
+            one, other = first.case, second.case
+            apart = one.patient != other.patient and same.first(one.id) != same.first(other.id)
             if apart and np.allclose(first.size, second.size, rtol=SIZES):
-                near.join(first.case.id, second.case.id)
-        for group in _groups(alike, lambda look, near=near: near.first(look.case.id)):  # type: ignore[misc]
-            _join(group, same)
+                near.join((first, second))
+        for group in alike(comparable, lambda look, near=near: near.first(look.case.id)):  # type: ignore[misc]
+            same.join(group)
             yield _copied("near-duplicate", "show all but the same image", group, split)
 
 
@@ -142,7 +125,7 @@ def _same_channels(looks: Sequence[Look]) -> Iterator[CaseProblem]:
 
 def _same_masks(looks: Sequence[Look], same: Same) -> Iterator[CaseProblem]:
     masks = [look for look in looks if look.mask is not None and look.mask.covered >= LEAST and look.channels]
-    for group in _groups(masks, lambda look: look.mask.content if look.mask else ""):
+    for group in alike(masks, lambda look: look.mask.content if look.mask else ""):
         if len({same.first(look.case.id) for look in group}) > 1:
             names = listed(look.case.id for look in group)
             message = f"{len(group)} cases with different images hold the same mask: {names}"

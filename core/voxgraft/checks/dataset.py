@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,16 +69,7 @@ class Findings:
 
     def document(self) -> dict[str, Any]:
         """Plain values, as `voxgraft check --json` prints them and a run keeps them."""
-        rows = [
-            {
-                "code": problem.code,
-                "severity": problem.severity,
-                "case": problem.case,
-                "message": problem.message,
-                "fix": problem.fix,
-            }
-            for problem in self.problems
-        ]
+        rows = [{**asdict(problem), "fix": problem.fix} for problem in self.problems]
         return {"ok": self.ok, "cases": self.cases, "problems": rows, **self.figures}
 
     def _repr_html_(self) -> str:
@@ -115,14 +106,7 @@ def check_dataset(
         problems += look.problems
         problems += judge_voxels(look, codes_of(workflow), dataset.channels)
     order = {case.id: index for index, case in enumerate(dataset.cases)}
-    problems.sort(
-        key=lambda problem: (
-            ORDER[problem.severity],
-            problem.case is not None,
-            problem.code,
-            order.get(problem.case or "", 0),
-        )
-    )
+    problems.sort(key=lambda one: (ORDER[one.severity], one.case is not None, one.code, order.get(one.case or "", 0)))
     figures = {
         "patients": len({case.patient for case in dataset.cases}),
         "labelled": sum(case.label is not None for case in dataset.cases),
@@ -138,18 +122,10 @@ def check_path(path: Path, catalogue: Catalogue, progress: Progress | None = Non
 
     Args:
         path: A folder or file of any layout that a plugin knows, or of scans alone.
-        catalogue: Offers layouts and readers.
-        progress: Shows how far it is.
-
-    Raises:
-        UsageError: There is no such folder.
-        DataError: It holds nothing that can be read, or its layout is broken.
     """
     layout, dataset = guess_dataset(path, catalogue)
     findings = check_dataset(dataset, catalogue, progress=progress)
-    return dataset, Findings(
-        findings.cases, findings.problems, {"layout": layout.name if layout else None, **findings.figures}
-    )
+    return dataset, replace(findings, figures={"layout": layout.name if layout else None, **findings.figures})
 
 
 def structures(dataset: Dataset, looks: Sequence[Look]) -> list[dict[str, Any]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from ..imaging.orientation import reoriented
-from ..imaging.volume import Array, Volume, millimetres_apart
+from ..imaging.volume import Array, Volume, millimetres_apart, times
 from ..labels.masks import TOLERANCE
 from .problem import millimetres
 
@@ -27,7 +27,7 @@ def disagreement(image: Volume, label: Volume, what: str = "the label") -> tuple
     straight, _ = reoriented(image)
     turned, _ = reoriented(label)
     if straight.shape != turned.shape:
-        shapes = f"{_voxels(straight.shape)} and {_voxels(turned.shape)} voxels"
+        shapes = f"{times(straight.shape)} and {times(turned.shape)} voxels"
         return "shape-mismatch", f"image and {what} have different shapes, {shapes}: {_other_shape(straight, turned)}"
     apart = millimetres_apart(straight.affine, turned.affine, straight.shape)
     if apart <= TOLERANCE * min(straight.spacing):
@@ -39,14 +39,14 @@ def _same_shape(image: Volume, label: Volume) -> str:
     """What differs between two affines, the plainest explanation first."""
     affine, other = image.affine, label.affine
     if image.shape == label.shape:
-        if _alike(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, other):
+        if np.allclose(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine, other, atol=0.01):
             return "x and y have the opposite sign, as if one header counted to the left and the other to the right"
         bare = np.abs(np.abs(other[:3, :3]) - np.diag(np.abs(np.diag(other[:3, :3])))).max() < CLOSE
         if bare and np.allclose(label.spacing, 1) and not other[:3, 3].any():
             return "its header has no geometry (1 mm, no position), as written by programs that save voxels only"
         flipped = [axis for axis in range(image.dims) if _column(affine, axis) @ _column(other, axis) < -1 + CLOSE]
         if flipped and np.allclose(image.spacing, label.spacing, rtol=1e-3):
-            names = " and ".join(_axis_name(affine, axis) for axis in flipped)
+            names = " and ".join(AXES[int(np.abs(affine[:3, axis]).argmax())] for axis in flipped)
             return f"its header turns the axis {names} round; the mask is mirrored or has a wrong header"
     return "; ".join(_differences(reoriented(image)[0], reoriented(label)[0]))
 
@@ -54,18 +54,15 @@ def _same_shape(image: Volume, label: Volume) -> str:
 def _differences(image: Volume, label: Volume) -> list[str]:
     differences = []
     if not np.allclose(image.spacing, label.spacing, rtol=1e-3):
-        differences.append(
-            f"its voxels measure {millimetres(label.spacing)} mm, the image's {millimetres(image.spacing)} mm"
-        )
+        sizes = f"{millimetres(label.spacing)} mm, the image's {millimetres(image.spacing)} mm"
+        differences.append(f"its voxels measure {sizes}")
     angle = _angle(image.affine, label.affine, image.dims)
     if angle > 0.05:
         differences.append(f"its axes are turned by {angle:.3g} degrees")
     middle = (np.asarray((*image.shape, 1)[:3]) - 1) / 2
     shift = (label.affine - image.affine)[:3] @ [*middle, 1.0]
     if np.linalg.norm(shift) > TOLERANCE * min(image.spacing):
-        differences.append(
-            f"its centre is shifted by {', '.join(f'{step:.3g}' for step in shift)} mm (right, anterior, superior)"
-        )
+        differences.append(f"its centre is shifted by {_numbers(shift)} mm (right, anterior, superior)")
     return differences or ["its corners differ"]
 
 
@@ -81,13 +78,10 @@ def _other_shape(image: Volume, label: Volume) -> str:
     if np.allclose(image.spacing, label.spacing, rtol=1e-3) and _angle(image.affine, label.affine, image.dims) < 0.05:
         start = np.linalg.solve(image.affine, label.affine[:, 3])[: image.dims]
         if np.abs(start - np.rint(start)).max() > 0.05:
-            return (
-                f"the first voxels lie {', '.join(f'{step:.3g}' for step in start)} voxels apart; are they of "
-                "the same scan?"
-            )
+            return f"the first voxels lie {_numbers(start)} voxels apart; are they of the same scan?"
         inside = (start > -0.5).all() and (start + label.shape < np.asarray(image.shape) + 0.5).all()
         part = "the mask was cropped from the image's grid" if inside else "one of them was cropped or padded"
-        return f"{part}, {', '.join(f'{step:.3g}' for step in start)} voxels from its first voxel"
+        return f"{part}, {_numbers(start)} voxels from its first voxel"
     return f"they cover {millimetres(extents[0])} mm and {millimetres(extents[1])} mm; are they of the same scan?"
 
 
@@ -102,13 +96,5 @@ def _column(affine: Array, axis: int) -> Array:
     return column
 
 
-def _axis_name(affine: Array, axis: int) -> str:
-    return AXES[int(np.abs(affine[:3, axis]).argmax())]
-
-
-def _alike(first: Array, other: Array) -> bool:
-    return bool(np.allclose(first, other, atol=0.01))
-
-
-def _voxels(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
+def _numbers(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:.3g}" for value in values)

@@ -31,9 +31,8 @@ def guess_dataset(path: Path, catalogue: Catalogue) -> tuple[Selected[Layout] | 
         DataError: It holds nothing that can be read, or its layout is broken.
     """
     if not path.is_dir():
-        raise UsageError(
-            f"{path}: is a file; name the folder it lies in" if path.exists() else f"{path}: there is no such folder"
-        )
+        why = "is a file; name the folder it lies in" if path.exists() else "there is no such folder"
+        raise UsageError(f"{path}: {why}")
     fitting = list(_fitting(path, catalogue))
     failure: DataError | None = None
     for chosen in fitting:

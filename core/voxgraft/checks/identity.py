@@ -39,31 +39,28 @@ def judge_identity(dataset: Dataset, looks: Sequence[Look]) -> Iterator[CaseProb
         message = f"the headers of {cases} of {counted(len(looks), 'case')} hold text in {listed(fields, 20)}"
         yield CaseProblem("names-in-header", "note", None, message)
     for trace, cases in sorted(where.items()):
+        many = counted(cases, "case")
         if trace.code == "burned-in" and trace.kind == "YES":
-            message = f"{counted(cases, 'case')} say that text is burned into their pictures (BurnedInAnnotation)"
+            message = f"{many} say that text is burned into their pictures (BurnedInAnnotation)"
             yield CaseProblem("burned-in", "warning", None, message)
         elif trace.code == "burned-in":
-            message = (
-                f"{counted(cases, 'case')} are of modality {trace.kind}, where names are often drawn into the pixels"
-            )
+            message = f"{many} are of modality {trace.kind}, where names are often drawn into the pixels"
             yield CaseProblem("burned-in", "note", None, message)
         elif trace.code == "text-in-header":
             first = next(look.case.id for look in looks if trace in look.traces)
-            message = f"the header field {trace.place} of {counted(cases, 'case')} holds what looks like {trace.kind}"
+            message = f"the header field {trace.place} of {many} holds what looks like {trace.kind}"
             yield CaseProblem("text-in-header", "note", first if cases == 1 else None, message)
     yield from _names(dataset)
 
 
 def _names(dataset: Dataset) -> Iterator[CaseProblem]:
-    paths = [ref.path.absolute() for case in dataset.cases for ref in case.references]
+    paths = {ref.path.absolute() for case in dataset.cases for ref in case.references}
     if not paths:
         return
-    root = Path(os.path.commonpath([path.parent for path in paths]))
-    kinds = Counter(
-        kind for path in set(paths) for kind in {sign for part in path.relative_to(root).parts for sign in signs(part)}
-    )
+    root, many = Path(os.path.commonpath([path.parent for path in paths])), counted(len(paths), "path")
+    kinds: Counter[str] = Counter()
+    for path in paths:
+        kinds.update({sign for part in path.relative_to(root).parts for sign in signs(part)})
     for kind, files in sorted(kinds.items()):
-        message = (
-            f"{files} of {counted(len(set(paths)), 'path')} below the data set's folder hold what looks like {kind}"
-        )
+        message = f"{files} of {many} below the data set's folder hold what looks like {kind}"
         yield CaseProblem("telling-name", "note", None, message)

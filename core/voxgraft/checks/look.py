@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from ..components.catalogue import Catalogue
 from ..datasets.cases import Case
 from ..errors import BadImage, VoxGraftError
-from ..imaging.channels import among_present, stack
+from ..imaging.channels import among_present, stack_channels
 from ..imaging.orientation import Orientation, reoriented
 from ..imaging.read import find, read_item
 from ..imaging.structures import Labels
-from ..imaging.volume import Array, FoundRegion, ImageRef, Item, MaskRef, Volume
+from ..imaging.volume import Array, FoundRegion, ImageRef, Item, MaskRef, Volume, first_channel
 from ..labels.label_map import HIGHEST, integer_mask, map_segments, map_values, unknown_values, values_in
 from ..labels.masks import mark_ignored, read_mask, read_mask_item
 from ..labels.valid_region import REGION, found_region, nonzero, one_channel
@@ -32,8 +32,6 @@ def look_at(case: Case, catalogue: Catalogue, labels: Labels | None) -> Look:
     """Read a case, measure it, and note everything that is wrong with it by itself.
 
     Args:
-        case: What is read.
-        catalogue: Whose readers are used.
         labels: The structures that its mask may hold; None takes any.
     """
     look = Look(case)
@@ -60,7 +58,7 @@ def _image(look: Look, catalogue: Catalogue) -> Volume | None:
                 look.add("channel-mismatch", "error", apart[1])
                 return None
     try:
-        image = stack(images, among_present(look.case.align, look.case.images))
+        image = stack_channels(images, among_present(look.case.align, look.case.images))
     except VoxGraftError as error:
         look.add("channel-mismatch", "error", _reason(error))
         return None
@@ -168,7 +166,8 @@ def _mask(
     if volume is not None and volume.channels == 1:
         _label_map(look, ref, volume, image, labels, valid, catalogue)
         return
-    _note_header_problems(look, items if not plain else [], _called(ref, "label"), catalogue)
+    if not plain:
+        _note_header_problems(look, items, _called(ref, "label"), catalogue)
     if image is None:
         return
     try:
@@ -176,9 +175,8 @@ def _mask(
     except VoxGraftError as error:
         look.add("unusable-label", "error", f"{_called(ref, 'label')}: {_reason(error)}")
         return
-    _note_header_problems(
-        look, [mask.item] if mask.item is not None and not plain else [], _called(ref, "label"), catalogue
-    )
+    if mask.item is not None and not plain:
+        _note_header_problems(look, [mask.item], _called(ref, "label"), catalogue)
     turned = _within(look, reoriented(image)[1].apply(mask.array), labels, valid)
     look.mask = measure_mask(turned, mask.dims, labels)
     _judge_emptiness(look)
@@ -199,7 +197,7 @@ def _label_map(
         if apart is not None:
             look.add(apart[0], "error", apart[1])
     try:
-        whole = integer_mask(label.with_array(label.array.reshape(label.shape)), "label")
+        whole = integer_mask(first_channel(label), "label")
     except BadImage as error:
         look.add("label-not-whole", "error", f"{error.reason}{why_not_whole(label.array)}")
         return
@@ -213,11 +211,8 @@ def _label_map(
     values = values_in(array)
     strange = [value for value in values if not 0 <= value <= HIGHEST]
     if strange:
-        look.add(
-            "label-out-of-range",
-            "error",
-            f"the label holds {listed(map(str, strange), 10)}; values go from 0 to {HIGHEST}",
-        )
+        message = f"the label holds {listed(map(str, strange), 10)}; values go from 0 to {HIGHEST}"
+        look.add("label-out-of-range", "error", message)
     known = [value for value in values if value not in strange]
     unknown = unknown_values(known, labels) if labels is not None and named is None else []
     if unknown and labels is not None:

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 
-from ..imaging.structures import Labels
+from ..imaging.structures import Labels, box_of
 from ..imaging.volume import Array
 from .record import Mask, Structure
 from .sides import pairs
@@ -54,7 +54,7 @@ def _structures(array: Array, sided: set[int]) -> dict[int, Structure]:
     """The structures of a label map by their values; how far across those lie that are named after a side."""
     import cc3d
 
-    box = _box(array)
+    box = box_of(array)
     if box is None:
         return {}
     inside = np.array(array[box], order="F")  # cc3d takes no array that is read-only, as those that steps share are
@@ -77,18 +77,6 @@ def _structures(array: Array, sided: set[int]) -> dict[int, Structure]:
                     if value:
                         structures[value].faces = (*structures[value].faces, name)
     return structures
-
-
-def _box(array: Array) -> tuple[slice, ...] | None:
-    """The smallest box around all that is not 0."""
-    where = array != 0
-    box = []
-    for axis in range(array.ndim):
-        along = np.flatnonzero(where.any(axis=tuple(other for other in range(array.ndim) if other != axis)))
-        if not along.size:
-            return None
-        box.append(slice(int(along[0]), int(along[-1]) + 1))
-    return tuple(box)
 
 
 def _face(array: Array, axis: int, end: int) -> Array:

@@ -15,7 +15,7 @@ from ..support.texts import counted
 from .problem import CaseProblem, Severity, listed, millimetres
 
 if TYPE_CHECKING:
-    from .record import Look
+    from .record import Look, Mask, Structure
 
 ODD_SPACING = 3.0
 """By how many times the spacing of a case may differ from the median."""
@@ -94,19 +94,19 @@ def _rounded(number: float) -> str:
 
 def judge_structures(dataset: Dataset, looks: Sequence[Look]) -> Iterator[CaseProblem]:
     """Structures that are tiny, of odd volume, in pieces, cut off or rare; masks that cover everything."""
-    masks = [look for look in looks if look.mask is not None]
+    masks = [(look, look.mask) for look in looks if look.mask is not None]
     names = {label.value: repr(label.name) for label in dataset.labels.items} if dataset.labels else {}
     cut: list[str] = []
-    for value in sorted({value for look in masks if look.mask for value in look.mask.structures}):
+    for value in sorted({value for _, mask in masks for value in mask.structures}):
         name = names.get(value, f"value {value}")
-        with_it = [look for look in masks if look.mask and value in look.mask.structures]
-        yield from _volumes(value, name, with_it)
-        yield from _pieces(value, name, with_it)
-        reaching = [look for look in with_it if look.mask and look.mask.structures[value].faces]
+        with_it = [(look, mask.structures[value]) for look, mask in masks if value in mask.structures]
+        yield from _volumes(name, with_it)
+        yield from _pieces(name, with_it)
+        reaching = [(look.case.id, structure.faces) for look, structure in with_it if structure.faces]
         if reaching:
-            faces = Counter(face for look in reaching if look.mask for face in look.mask.structures[value].faces)
+            faces = Counter(face for _, reached in reaching for face in reached)
             ends = ", ".join(face for face, _ in faces.most_common(3))
-            cases = listed((look.case.id for look in reaching), 3)
+            cases = listed((case for case, _ in reaching), 3)
             cut.append(f"{name} in {len(reaching)} of {len(with_it)} ({ends}: {cases})")
     if cut:
         message = f"structures reach the edge of the scan and may be cut off there: {'; '.join(cut[:5])}"
@@ -116,8 +116,8 @@ def judge_structures(dataset: Dataset, looks: Sequence[Look]) -> Iterator[CasePr
     yield from _rare(names, masks)
 
 
-def _volumes(value: int, name: str, looks: Sequence[Look]) -> Iterator[CaseProblem]:
-    voxels = np.array([look.mask.structures[value].voxels for look in looks if look.mask], float)
+def _volumes(name: str, found: Sequence[tuple[Look, Structure]]) -> Iterator[CaseProblem]:
+    looks, voxels = [look for look, _ in found], np.array([structure.voxels for _, structure in found], float)
     usual = float(np.median(voxels))
     millilitres = voxels * [float(np.prod(look.spacing)) / 1000 if look.spacing else np.nan for look in looks]
     odd = robust_z(np.log(millilitres), 0.2) if len(looks) >= ENOUGH and np.isfinite(millilitres).all() else voxels * 0
@@ -133,41 +133,38 @@ def _volumes(value: int, name: str, looks: Sequence[Look]) -> Iterator[CaseProbl
             yield CaseProblem("odd-volume", "warning", look.case.id, message)
 
 
-def _pieces(value: int, name: str, looks: Sequence[Look]) -> Iterator[CaseProblem]:
-    parts = np.array([look.mask.structures[value].parts for look in looks if look.mask])
+def _pieces(name: str, found: Sequence[tuple[Look, Structure]]) -> Iterator[CaseProblem]:
+    parts = np.array([structure.parts for _, structure in found])
     if len(parts) < ENOUGH:
         return
     usual = float(np.median(parts))
     single = float((parts == usual).mean()) >= 0.8
-    for look, count in zip(looks, parts.tolist(), strict=True):
-        assert look.mask is not None
-        smallest = counted(look.mask.structures[value].smallest, "voxel")
+    for (look, structure), z in zip(found, robust_z(np.log(parts), 0.3), strict=True):
+        count, smallest = structure.parts, counted(structure.smallest, "voxel")
         message = f"{name} lies in {count} pieces, the smallest of {smallest}, and the median mask's in {usual:g}"
-        if count >= max(10, 5 * usual) and robust_z(np.log(parts), 0.3)[looks.index(look)] > 4:
+        if count >= max(10, 5 * usual) and z > 4:
             yield CaseProblem("fragmented-label", "warning", look.case.id, message)
         elif single and count > usual:
             yield CaseProblem("fragmented-label", "note", look.case.id, message)
 
 
-def _coverage(looks: Sequence[Look]) -> Iterator[CaseProblem]:
-    for look in looks:
-        mask = look.mask
-        if mask is None or not mask.structures:
+def _coverage(masks: Sequence[tuple[Look, Mask]]) -> Iterator[CaseProblem]:
+    for look, mask in masks:
+        if not mask.structures:
             continue
         share = mask.covered / max(1, mask.size - mask.ignored)
         if share > 0.99:
             message = f"the label covers {share:.1%} of the scan"
             yield CaseProblem("full-label", "warning", look.case.id, message)
         elif share > 0.5 and mask.rim > 0.95 and len(mask.structures) == 1:
-            message = (
-                f"the label covers the scan's edges and {share:.0%} of it, as if structure and background were swapped"
-            )
+            message = f"the label covers the scan's edges and {share:.0%} of it"
+            message += ", as if structure and background were swapped"
             yield CaseProblem("inverted-label", "warning", look.case.id, message)
 
 
-def _rare(names: dict[int, str], looks: Sequence[Look]) -> Iterator[CaseProblem]:
+def _rare(names: dict[int, str], masks: Sequence[tuple[Look, Mask]]) -> Iterator[CaseProblem]:
     for value, name in names.items():
-        rows = [look.mask for look in looks if look.mask and value in look.mask.structures]
+        rows = [mask for _, mask in masks if value in mask.structures]
         share = sum(mask.structures[value].voxels for mask in rows) / max(1, sum(mask.size for mask in rows))
         if rows and share < RARE:
             message = f"{name} is {share:.2g} of the voxels of the masks that hold it"

@@ -11,7 +11,7 @@ from ..datasets.dataset import split_of
 from ..errors import DataError
 from ..support.texts import counted
 from .learnable import Marked, judge_learnable
-from .problem import CaseProblem, listed
+from .problem import CaseProblem, alike, listed
 
 if TYPE_CHECKING:
     from ..workflow.workflow import Workflow
@@ -35,14 +35,14 @@ def judge_patients(dataset: Dataset) -> Iterator[CaseProblem]:
         yield CaseProblem("no-patients", "note", None, message)
     first = {case.patient: case.id for case in reversed(cases)}
     reported: set[str] = set()
-    for group in _same(list(first), _plain):
+    for group in map(sorted, alike(first, _plain)):
         reported.update(group)
         names = listed(first[patient] for patient in group)
         message = f"the patients of the cases {names} have names that differ only in case, zeros or marks: one patient?"
         yield CaseProblem("similar-patients", "warning", first[group[0]], message)
     stems = {patient: _VISIT.sub("", patient.casefold()) for patient in first}
     known = {patient.casefold() for patient in first}
-    groups = _same([patient for patient in first if stems[patient]], lambda patient: stems[patient])
+    groups = [sorted(group) for group in alike(filter(stems.get, first), stems.__getitem__)]
     groups = [group for group in groups if not set(group) <= reported and re.search(r"\d", stems[group[0]])]
     for group in groups:
         stem = stems[group[0]]
@@ -52,14 +52,6 @@ def judge_patients(dataset: Dataset) -> Iterator[CaseProblem]:
         names = listed(first[patient] for patient in group)
         message = f"the patients of the cases {names} have names that differ only in their ending: one patient?"
         yield CaseProblem("similar-patients", "warning" if stem in known else "note", first[group[0]], message)
-
-
-def _same(patients: Sequence[str], key: object) -> list[list[str]]:
-    groups: dict[str, list[str]] = {}
-    assert callable(key)
-    for patient in patients:
-        groups.setdefault(key(patient), []).append(patient)
-    return [sorted(group) for group in groups.values() if len(group) > 1]
 
 
 def _plain(name: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
+
+T = TypeVar("T")
 
 Severity = Literal["error", "warning", "repair", "note"]
 
@@ -66,6 +68,14 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     """The first names, and how many there are beyond them."""
     every = list(names)
     return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
+
+
+def alike(things: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
+    """Those of one key together, where there are several."""
+    groups: dict[Hashable, list[T]] = {}
+    for thing in things:
+        groups.setdefault(key(thing), []).append(thing)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def millimetres(lengths: Iterable[float]) -> str:

@@ -15,7 +15,6 @@ from .problem import CaseProblem, Severity, millimetres
 if TYPE_CHECKING:
     from ..workflow.workflow import Workflow
     from .record import Look
-    from .voxels import Channel
 
 APART = 1.25
 """How many times coarser or finer voxels may be than those of a pretraining before that is told."""
@@ -28,8 +27,6 @@ def judge_channels(dataset: Dataset, looks: Sequence[Look], workflow: Workflow |
     """Against the names of channels where a workflow is there, else against what most images have.
 
     Args:
-        dataset: Gives the names of channels.
-        looks: What was seen of each case.
         workflow: None where a folder is checked without one.
     """
     named = workflow is not None
@@ -61,8 +58,7 @@ def judge_voxels(look: Look, codes: Sequence[str], names: Sequence[str] = ()) ->
         names: Of the channels; one that is called a CT may hold Hounsfield units beside others.
     """
     several = len(look.channels) > 1
-    flat = len(look.shape) == 3 and min(look.shape, default=2) == 1
-    if flat:
+    if len(look.shape) == 3 and min(look.shape) == 1:
         yield CaseProblem("flat-image", "warning", look.case.id, "the volume is one slice thick")
     for number, channel in enumerate(look.channels, 1):
         which = f"channel {number} of the image" if several else "the image"
@@ -76,10 +72,9 @@ def judge_voxels(look: Look, codes: Sequence[str], names: Sequence[str] = ()) ->
         hounsfield = look.modality == "CT" or (look.modality is None and tuple(codes) == ("CT",))
         why = not_hounsfield(channel.least, channel.greatest) if hounsfield else ""
         if why:
-            yield CaseProblem(
-                "not-hounsfield", "warning", look.case.id, f"{which} is not a CT in Hounsfield units: {why}"
-            )
-        elif _clipped(channel) and not (several and len(look.shape) == 2):
+            message = f"{which} is not a CT in Hounsfield units: {why}"
+            yield CaseProblem("not-hounsfield", "warning", look.case.id, message)
+        elif channel.distinct > 16 and channel.at_most > 0.01 and not (several and len(look.shape) == 2):
             share = f"{channel.at_most:.1%} of the voxels of {which}"
             message = f"{share} have its greatest value {channel.greatest:g}: it is clipped"
             yield CaseProblem("clipped-image", "warning", look.case.id, message)
@@ -90,9 +85,8 @@ def judge_voxels(look: Look, codes: Sequence[str], names: Sequence[str] = ()) ->
             and "CT" not in (NAMES.get(name.casefold()) for name in names[number - 1 : number])
             and like_hounsfield(channel.low, channel.high, channel.whole)
         ):
-            message = (
-                f"{which} holds what looks like Hounsfield units, and the workflow is for {' or '.join(codes[:3])}"
-            )
+            wanted = " or ".join(codes[:3])
+            message = f"{which} holds what looks like Hounsfield units, and the workflow is for {wanted}"
             yield CaseProblem("other-modality", "warning", look.case.id, message)
 
 
@@ -101,8 +95,6 @@ def judge_modality(dataset: Dataset, looks: Sequence[Look], workflow: Workflow) 
 
     Args:
         dataset: Gives the names of channels.
-        looks: What was seen of each case.
-        workflow: Gives modality and axes.
     """
     if workflow.model.dims == 3 and any(len(look.shape) == 2 for look in looks):
         yield CaseProblem("dims", "error", None, "the images are 2D: set model.dims to 2")
@@ -139,7 +131,3 @@ def codes_of(workflow: Workflow | None) -> tuple[str, ...]:
     """The DICOM modalities that a workflow's modality stands for."""
     spec = workflow.data.modality.component if workflow is not None else None
     return spec.dicom if isinstance(spec, ModalitySpec) else ()
-
-
-def _clipped(channel: Channel) -> bool:
-    return channel.distinct > 16 and channel.at_most > 0.01

@@ -48,8 +48,6 @@ class Look:
 
         Args:
             code: What kind it is, such as `unreadable-image`.
-            severity: `error`, `warning`, `repair` or `note`.
-            message: One sentence for a person.
         """
         self.problems.append(CaseProblem(code, severity, self.case.id, message))
 

@@ -57,10 +57,8 @@ def needs(looks: Sequence[Look], workflow: Workflow | None, folder: Path | None 
     }
     if workflow is not None:
         folder = (workflow.data.cache or folder or Path()).absolute()
-        needs["disk"] = int(prepared.sum()) + PACKAGE
-        needs["disk_free"] = shutil.disk_usage(
-            next(parent for parent in (folder, *folder.parents) if parent.exists())
-        ).free
+        there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        needs["disk"], needs["disk_free"] = int(prepared.sum()) + PACKAGE, shutil.disk_usage(there).free
     return needs
 
 
@@ -84,17 +82,9 @@ def judge_resources(needs: dict[str, Any], workflow: Workflow | None) -> Iterato
         need, free = gigabytes(needs["memory"]), gigabytes(needs["memory_free"])
         message = f"processing it and similar cases takes about {need} of memory, and {free} are free"
         yield CaseProblem("little-memory", "warning", needs["largest"], message)
-    if workflow is not None and needs:
-        yield from _gpu(needs, workflow)
-
-
-def _gpu(needs: dict[str, Any], workflow: Workflow) -> Iterator[CaseProblem]:
-    if workflow.training.device == "cpu":
+    if workflow is None or not needs or workflow.training.device == "cpu" or (left := free_gpu_memory()) is None:
         return
-    free = free_gpu_memory()
-    if free is None:
-        return
-    needs["gpu_free"] = free
-    if free < GPU:
-        message = f"the GPU has {gigabytes(free)} of memory free, and patches of the usual size need {gigabytes(GPU)}"
+    needs["gpu_free"] = left
+    if left < GPU:
+        message = f"the GPU has {gigabytes(left)} of memory free, and patches of the usual size need {gigabytes(GPU)}"
         yield CaseProblem("little-gpu-memory", "warning", None, message)

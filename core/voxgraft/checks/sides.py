@@ -79,16 +79,12 @@ def judge_mirroring(labels: Labels | None, workflow: Workflow) -> Iterator[CaseP
     names = sided(labels)
     if names and (mirrors or turn >= QUARTER):
         how = "mirrors images" if mirrors else f"turns images by up to {turn:g} degrees"
-        verb = "has a side" if len(names) == 1 else "have sides"
-        message = (
-            f"training {how}, and {listed(map(repr, names))} {verb}: the network cannot learn which is left or right"
-        )
+        sided_ones = f"{listed(map(repr, names))} {'has a side' if len(names) == 1 else 'have sides'}"
+        message = f"training {how}, and {sided_ones}: the network cannot learn which is left or right"
         yield CaseProblem("mirrored-sides", "warning", None, message)
     if workflow.inference.mirror and not mirrors:
-        message = (
-            "inference.mirror is on, but training mirrors images along no axis: prediction will mirror none either"
-        )
-        yield CaseProblem("mirror-unused", "warning", None, message)
+        message = "inference.mirror is on, but training mirrors images along no axis"
+        yield CaseProblem("mirror-unused", "warning", None, f"{message}: prediction will mirror none either")
 
 
 def judge_sides(dataset: Dataset, looks: Sequence[Look]) -> Iterator[CaseProblem]:
@@ -110,6 +106,5 @@ def judge_sides(dataset: Dataset, looks: Sequence[Look]) -> Iterator[CaseProblem
                 swapped.append(f"{names[left]!r} lies {beyond:.3g} mm to the right of {names[right]!r}")
         if swapped:
             more = f" (so do {len(swapped) - 1} more pairs, {straight} lie as named)" if len(both) > 1 else ""
-            yield CaseProblem(
-                "sides-swapped", "warning", look.case.id, f"{swapped[0]}{more}: names or header are wrong"
-            )
+            message = f"{swapped[0]}{more}: names or header are wrong"
+            yield CaseProblem("sides-swapped", "warning", look.case.id, message)

@@ -42,10 +42,8 @@ def unknown_message(array: Array, values: Sequence[int], unknown: Sequence[int],
     """The sentence about values that nothing stands for.
 
     Args:
-        array: The mask.
         values: All that it holds.
         unknown: Those that no name stands for.
-        labels: The structures.
     """
     start = f"the label holds {listed(map(str, unknown), 10)}, which have no name"
     if len(unknown) > MANY:
@@ -84,9 +82,8 @@ def judge_values(dataset: Dataset, looks: Sequence[Look]) -> Iterator[CaseProble
             yield CaseProblem("absent-label", "warning", None, message)
     for region in labels.regions:
         if not present & set(region.members):
-            yield CaseProblem(
-                "absent-region", "warning", None, f"no label holds any part of the region {region.name!r}"
-            )
+            message = f"no label holds any part of the region {region.name!r}"
+            yield CaseProblem("absent-region", "warning", None, message)
     yield from _lacking(labels, looks)
     ignored = sum(mask.ignored for _, mask in masks) / max(1, sum(mask.size for _, mask in masks))
     if ignored:

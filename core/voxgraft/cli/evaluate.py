@@ -113,15 +113,16 @@ def evaluate(
 
 
 def _write(out: Path, scores: Scores, catalogue: Catalogue, pictures: Callable[[], Mapping[str, Picture]]) -> None:
-    from ..reports.scores import about, write_page
-    from ..support.files import write_json
+    from ..reports.scores import about, page
+    from ..support.files import write_json, write_text
 
     if out.suffix.lower() == ".csv":
         scores.write_csv(out)
     elif out.suffix.lower() == ".json":
         write_json(out, scores.document())
     else:
-        write_page(out, scores, about(scores, catalogue), f"Scores of {counted(len(scores.cases), 'case')}", pictures())
+        title = f"Scores of {counted(len(scores.cases), 'case')}"
+        write_text(out, page(scores, about(scores, catalogue), title, pictures()))
 
 
 def _pictures(

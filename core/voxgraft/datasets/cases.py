@@ -219,11 +219,7 @@ def write_trace(target: Path, dataset: Dataset, split: Split | None = None) -> N
 
     Args:
         target: The table; it is replaced whole.
-        dataset: Its cases, one a row.
         split: Says of each case what it is for; None leaves that empty.
-
-    Raises:
-        DataError: It cannot be written.
     """
     from ..support.files import write_text  # listing plugins needs no JSON
 

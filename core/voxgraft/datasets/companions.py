@@ -38,9 +38,6 @@ def read_companions(data: Data, catalogue: Catalogue) -> dict[str, Dataset]:
 
     Args:
         catalogue: With the options of the workflow's readers.
-
-    Raises:
-        DataError: A folder is not there or has another layout.
     """
     sets: dict[str, Dataset] = {}
     for name, layout in ((SOURCE, data.source), (ADDED, data.added)):
@@ -62,15 +59,15 @@ def assign_roles(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], 
 
     Args:
         roles: What the strategies learn from, see `Roles`.
-        dataset: The labelled data set of the workflow.
         others: `source`, `added` and `unlabelled`, where the workflow names them.
-        split: Of the labelled cases.
 
     Raises:
         DataError: A strategy needs unlabelled scans and there are none; or the data sets do not fit together.
     """
     for name, other in others.items():
-        _complain_of_difference(name, other, dataset)
+        if len(other.channels) != len(dataset.channels):
+            have = f"its cases have {counted(len(other.channels), 'channel')}"
+            raise DataError(f"data.{name}: {have}, those of data.layout {len(dataset.channels)}")
     held_out = {case.patient for case in dataset.cases if case.id in set(split.validation)}
     added = _labelled(ADDED, others, held_out)
     if not roles.learners and SOURCE not in others and roles.supervised:
@@ -95,11 +92,7 @@ def assign_roles(roles: Roles, dataset: Dataset, others: Mapping[str, Dataset], 
 
 
 def _labelled(name: str, others: Mapping[str, Dataset], held_out: Collection[str]) -> tuple[str, ...]:
-    """The keys of the labelled cases of another data set whose patients are not held out; none where it is not named.
-
-    Raises:
-        DataError: It is named, and has no such case.
-    """
+    """The keys of another data set's labelled cases whose patients are not held out; none where it is not named."""
     if name not in others:
         return ()
     cases = [case for case in others[name].cases if case.label is not None and case.patient not in held_out]
@@ -114,7 +107,6 @@ def cases_by_key(dataset: Dataset, others: Mapping[str, Dataset], split: Split) 
     Args:
         dataset: Whose cases are keyed by their identifier alone.
         others: Name -> data set; their cases are keyed `NAME/ID`.
-        split: The keys that are wanted.
     """
     known = {case.id: case for case in dataset.cases}
     for name, other in others.items():
@@ -142,11 +134,3 @@ def common_labels(dataset: Dataset, others: Mapping[str, Dataset]) -> Labels | N
             )
         common = replace(common, bounded=common.bounded or labels.bounded)
     return common
-
-
-def _complain_of_difference(name: str, other: Dataset, dataset: Dataset) -> None:
-    if len(other.channels) != len(dataset.channels):
-        raise DataError(
-            f"data.{name}: its cases have {counted(len(other.channels), 'channel')}, "
-            f"those of data.layout {len(dataset.channels)}"
-        )

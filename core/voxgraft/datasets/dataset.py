@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -81,9 +81,8 @@ def leave_out(dataset: Dataset, names: Sequence[str]) -> Dataset:
     for name in names:
         if name not in existing:
             near = get_close_matches(name, existing, n=1)
-            raise DataError(
-                f"data.leave_out: there is no case {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see check")
-            )
+            hint = f"did you mean {near[0]!r}?" if near else "see check"
+            raise DataError(f"data.leave_out: there is no case {name!r}; {hint}")
     left = tuple(case for case in dataset.cases if composed(case.id) not in set(names))
     if not left:
         raise DataError("data.leave_out: no case would be left")
@@ -123,7 +122,6 @@ def split_of(dataset: Dataset, labelled: Sequence[Case], options: SplitOptions) 
 
     Args:
         dataset: May give splits of its own.
-        labelled: The cases that are split.
         options: The workflow's section `data.split`.
 
     Raises:
@@ -143,11 +141,9 @@ def _given(dataset: Dataset, labelled: Sequence[Case], fold: int) -> Split:
         raise DataError("data.split: the data set gives no split; set by: patient")
     if fold >= len(dataset.splits):
         raise DataError(f"data.split.fold: the data set gives {len(dataset.splits)} splits, counted from 0")
-    fold_split = dataset.splits[fold]
+    given = dataset.splits[fold]
     patients = {case.id: case.patient for case in labelled}
-    split = Split(
-        *(tuple(name for name in part if name in patients) for part in (fold_split.train, fold_split.validation))
-    )
+    split = Split(*(tuple(name for name in part if name in patients) for part in (given.train, given.validation)))
     if not split.train or not split.validation:
         raise DataError("data.split: the split of the data set leaves no labelled case for training or for validation")
     both = {patients[name] for name in split.train} & {patients[name] for name in split.validation}
@@ -159,34 +155,23 @@ def _given(dataset: Dataset, labelled: Sequence[Case], fold: int) -> Split:
     return split
 
 
-def _optional(channels: Mapping[str, str] | None) -> list[str]:
-    return [name for name, need in (channels or {}).items() if need == "optional"]
-
-
 def _optional_of(data: Data, dataset: Dataset) -> tuple[str, ...]:
-    """The channels that a case may lack, by workflow and layout.
-
-    Raises:
-        DataError: The workflow names a channel that the data set does not have.
-    """
+    """The channels that a case may lack, by workflow and layout."""
     for name in data.channels or {}:
         if name not in dataset.channels:
             raise DataError(f"data.channels: there is no channel {name!r}; there are {', '.join(dataset.channels)}")
-    wanted = _optional(data.channels)
-    required = [name for name, need in (data.channels or {}).items() if need == "required"]
-    paths = tuple(
-        name for name in dataset.channels if name in wanted or (name in dataset.optional and name not in required)
-    )
-    if len(paths) == len(dataset.channels):
+    needs = {**dict.fromkeys(dataset.optional, "optional"), **(data.channels or {})}
+    optional = tuple(name for name in dataset.channels if needs.get(name) == "optional")
+    if len(optional) == len(dataset.channels):
         raise DataError("data.channels: every channel is optional; at least one must be required")
     for index, name in enumerate(dataset.channels):
         without = [case.id for case in dataset.cases if len(case.images) > 1 and case.images[index] is None]
-        if without and name not in paths:
+        if without and name not in optional:
             raise DataError(
                 f"the channel {name!r} is missing in {counted(len(without), 'case')}, {without[0]!r} for example; "
                 f"add the files, or say data.channels: {{{name}: optional}}"
             )
-    return paths
+    return optional
 
 
 def read_layout(layout: Selected[Layout], catalogue: Catalogue) -> Dataset:
@@ -194,9 +179,6 @@ def read_layout(layout: Selected[Layout], catalogue: Catalogue) -> Dataset:
 
     Args:
         catalogue: For layouts that read images themselves.
-
-    Raises:
-        DataError: See `find_dataset`.
     """
     _complain_of_missing_folder(layout)
     reader = layout.build()

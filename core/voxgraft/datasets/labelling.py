@@ -61,15 +61,10 @@ def network_labels(labels: Labels) -> Labels:
         return Labels(tuple(Label(label.value, label.name, label.code) for label in labels.items))
     if not labels.paint:
         codes = {label.name: label.code for label in labels.items}
-        return Labels(
-            tuple(
-                Label(number, region.name, codes.get(region.name)) for number, region in enumerate(labels.regions, 1)
-            ),
-            overlap="keep",
-        )
-    known = {label.value: label for label in labels.items}
-    if len(labels.regions) == 1:
-        known = {}
+        numbered = enumerate(labels.regions, 1)
+        found = tuple(Label(number, region.name, codes.get(region.name)) for number, region in numbered)
+        return Labels(found, overlap="keep")
+    known = {label.value: label for label in labels.items} if len(labels.regions) > 1 else {}
     painted = [
         Label(value, known[value].name, known[value].code) if value in known else Label(value, region.name)
         for value, region in zip(labels.paint, labels.regions, strict=True)
@@ -93,11 +88,7 @@ def _named(data: Data, known: Labels | None) -> Labels | None:
 
 
 def _resolved(sources: Sequence[Source], known: Labels | None) -> tuple[Source, ...]:
-    """Names of the layout's labels stand for their values and names in masks; other names are names in objects.
-
-    Raises:
-        DataError: The layout has names, and this is none of them.
-    """
+    """Names of the layout's labels stand for their values and names in masks; other names are names in objects."""
     if known is None or not known.items:
         return tuple(sources)
     resolved: list[Source] = []

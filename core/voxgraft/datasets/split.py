@@ -17,8 +17,6 @@ def split_by_patient(cases: Sequence[Case], folds: int, fold: int, seed: int) ->
     which a file system lists files, and folds differ by at most one patient in size.
 
     Args:
-        cases: Each with its patient.
-        folds: So many parts of patients.
         fold: Which of them is for validation, from 0.
         seed: Another seed orders the patients in another way.
 
@@ -51,19 +49,14 @@ def draw_labelled(split: Split, cases: Sequence[Case], labelled: int, repeat: in
     the draw of 8 of the same repeat, whatever the order of the files.
 
     Args:
-        split: Whose training cases are drawn from.
-        cases: Give the patient of each case.
         labelled: Training patients that keep their labels.
-        repeat: The number of the draw.
-        seed: Another seed draws in another way.
 
     Raises:
         DataError: There are fewer training patients than are to be drawn.
     """
     patients = {case.id: case.patient for case in cases}
-    order = sorted(
-        {patients[name] for name in split.train}, key=lambda patient: draw(seed, f"labelled {repeat}:{patient}")
-    )
+    learnt = {patients[name] for name in split.train}
+    order = sorted(learnt, key=lambda patient: draw(seed, f"labelled {repeat}:{patient}"))
     if len(order) < labelled:
         raise DataError(
             f"data.split.labelled is {labelled}, but the split leaves {counted(len(order), 'patient')} to train on; "

@@ -43,10 +43,8 @@ def body_box(
 
     Args:
         channel: Intensities of one channel (*spatial); NaN counts as air.
-        spacing: Millimetres between voxels along each axis.
         air: Most of the air is darker.
         body: Most of the body's surface is brighter.
-        others: The other channels of the scan, each (*spatial).
     """
     steps = [max(1, round(BLOCK / step)) for step in spacing]
     inside, matter = (_mostly(channel, steps, level) for level in (body, air))

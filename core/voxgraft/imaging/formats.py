@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from .structures import Labels
     from .volume import Item, Problem, Volume
 
-SYSTEM = ("lost+found",)
-"""Folders of a file system's own, which nobody but root may open."""
 _UID = re.compile(r"\d+(?:\.\d+){3,}")
 _SIGNS = {
     "a date": re.compile(
@@ -88,11 +86,7 @@ class PaletteReader(Reader, Protocol):
     """A reader of pictures that may hold numbers of colours in a palette."""
 
     def numbers(self, item: Item) -> Volume:
-        """Read the numbers as they are stored, (i, j[, k]), of an item that has a palette.
-
-        Raises:
-            BadImage: The file is damaged.
-        """
+        """Read the numbers as they are stored, (i, j[, k]), of an item that has a palette."""
         ...
 
 
@@ -211,12 +205,9 @@ def choose_reader(file: Path, catalogue: Catalogue) -> AnySpec | None:
     return claiming(file, specs(catalogue))
 
 
-def claiming(file: Path, readers: dict[str, Any]) -> AnySpec | None:
+def claiming(file: Path, readers: Mapping[str, Any]) -> AnySpec | None:
     """See `choose_reader`."""
-    name = file.name.lower()
-    fits = {spec.name: max((len(s) for s in spec.suffixes if name.endswith(s)), default=0) for spec in readers.values()}
-    longest = max(fits.values(), default=0)
-    claims = [claim for claim, length in fits.items() if length == longest] if longest else []
+    claims = longest_suffix(file, readers.values())
     if len(claims) != 1 or not readers[claims[0]].by_content:
         head = _head(file)
         sure = [name for name, spec in readers.items() if spec.by_content and _has_magic(head, spec)]
@@ -226,12 +217,20 @@ def claiming(file: Path, readers: dict[str, Any]) -> AnySpec | None:
     return readers[claims[0]] if claims else None
 
 
+def longest_suffix(file: Path, specs: Iterable[Any]) -> list[str]:
+    """The names of the specs of which a suffix fits the file's name, and none of another one is longer."""
+    name = file.name.lower()
+    fits = {spec.name: max((len(s) for s in spec.suffixes if name.endswith(s)), default=0) for spec in specs}
+    longest = max(fits.values(), default=0)
+    return [claim for claim, length in fits.items() if length == longest > 0]
+
+
 def specs(catalogue: Catalogue) -> dict[str, Any]:
     return {spec.name: spec for _, spec in catalogue.of("reader")}
 
 
 def known_kinds(catalogue: Catalogue) -> str:
-    return ", ".join(sorted({spec.name for _, spec in catalogue.of("reader")})) or "none"
+    return ", ".join(sorted(specs(catalogue))) or "none"
 
 
 def packed_name(file: Path, catalogue: Catalogue) -> str:
@@ -320,8 +319,8 @@ def unopened_problems(paths: Sequence[Path]) -> tuple[Problem, ...]:
     closed = [path for path in paths if not is_archive(path)]
     problems = []
     if archives:
-        many = f"{len(archives)} archives or packed files were"
-        what = "an archive or packed file was" if len(archives) == 1 else many
+        many = len(archives) > 1
+        what = f"{len(archives)} archives or packed files were" if many else "an archive or packed file was"
         text = f"{what} not opened ({_listed(archives)}); unpack those that contain scans"
         problems.append(Problem("archive", text, "warning"))
     if closed:

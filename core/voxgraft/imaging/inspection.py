@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..support.files import without_nan
 from ..support.texts import Shown, counted
-from .formats import unopened_in, unopened_problems, walk
+from .formats import specs, unopened_in, unopened_problems, walk
 from .read import scan
 from .volume import Problem
 
@@ -45,8 +45,8 @@ class Inspection(Shown):
 
     def document(self) -> dict[str, Any]:
         """Plain values, as `voxgraft inspect --json` prints them."""
-        items = [item_document(item) for item in self.items]
-        plain: dict[str, Any] = without_nan({"items": items, "problems": [_problem(one) for one in self.problems]})
+        items = [_document(item) for item in self.items]
+        plain: dict[str, Any] = without_nan({"items": items, "problems": list(map(asdict, self.problems))})
         return plain
 
 
@@ -64,10 +64,10 @@ def inspect_path(path: Path, catalogue: Catalogue) -> Inspection:
 
 def _illustrations(path: Path, items: Sequence[Item], catalogue: Catalogue) -> tuple[Problem, ...]:
     """What to say of pictures that `scan` left out of a folder because scans lie there too; by their names alone."""
-    specs: list[Any] = [spec for _, spec in catalogue.of("reader") if spec.illustrates]  # type: ignore[attr-defined]
-    if not path.is_dir() or {item.reader for item in items} & {spec.name for spec in specs}:
+    readers = {name: spec for name, spec in specs(catalogue).items() if spec.illustrates}
+    if not path.is_dir() or {item.reader for item in items} & readers.keys():
         return ()
-    endings = tuple({ending for spec in specs for ending in spec.suffixes})
+    endings = tuple({ending for spec in readers.values() for ending in spec.suffixes})
     known = {file for item in items for file in (item.path, *item.files)}
     pictures = [file for file in walk(path) if file.name.lower().endswith(endings) and file not in known]
     if not pictures:
@@ -77,7 +77,7 @@ def _illustrations(path: Path, items: Sequence[Item], catalogue: Catalogue) -> t
     return (Problem("illustrations", text, "warning"),)
 
 
-def item_document(item: Item) -> dict[str, Any]:
+def _document(item: Item) -> dict[str, Any]:
     """Plain values of one image; the affine is None where the header could not be understood."""
     return {
         "path": item.path.as_posix(),
@@ -93,9 +93,5 @@ def item_document(item: Item) -> dict[str, Any]:
         "names": [str(name) for name in item.facts.get("names") or ()],
         "references": [str(name) for name in item.facts.get("references") or ()],
         "files": len(item.files),
-        "problems": [_problem(problem) for problem in item.problems],
+        "problems": [asdict(problem) for problem in item.problems],
     }
-
-
-def _problem(problem: Problem) -> dict[str, str]:
-    return {"code": problem.code, "message": problem.message, "severity": problem.severity}

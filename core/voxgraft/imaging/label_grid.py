@@ -49,7 +49,6 @@ def strongest(labels: Whole, shape: Sequence[int]) -> Whole | None:
 
     Args:
         labels: (*spatial), every value a class.
-        shape: Voxels of the result.
 
     Returns:
         (*shape), of the type of `labels`; None where torch rounds in a way that is not known here.

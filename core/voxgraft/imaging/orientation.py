@@ -84,13 +84,10 @@ def reoriented(volume: Volume) -> tuple[Volume, Orientation]:
     orientation = orientation_of(volume.affine, volume.dims)
     if volume.dims == 2:
         return volume, orientation
-    affine = volume.affine.copy()
-    for i, axis in enumerate(orientation.order):
-        column = volume.affine[:3, axis]
-        affine[:3, i] = -column if orientation.flips[i] else column
+    affine, order = volume.affine.copy(), list(orientation.order)
+    affine[:3, :3] = volume.affine[:3, order] * np.where(orientation.flips, -1, 1)
     start = np.zeros(3)
-    for axis, flip in zip(orientation.order, orientation.flips, strict=True):
-        start[axis] = volume.shape[axis] - 1 if flip else 0
+    start[order] = np.where(orientation.flips, np.array(volume.shape)[order] - 1, 0)
     affine[:3, 3] = volume.affine[:3, :3] @ start + volume.affine[:3, 3]
     turned = Volume(orientation.apply(volume.array), affine, dims=volume.dims, item=volume.item)
     return turned, orientation

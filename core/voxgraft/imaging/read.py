@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,13 +52,15 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
         DataError: There is no such path, nothing in it can be read, or it has no such series.
     """
     path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file or folder")
     if path.is_dir():
         items = _scan_folder(path, catalogue)
         if not items:
             text = f"{path}: no file in this folder has a format that a reader knows ({known_kinds(catalogue)})"
             problems = unopened_problems(unopened_in(path, catalogue))
             raise DataError("; ".join([text, *(problem.message for problem in problems)]))
-    elif path.exists():
+    else:
         _check_regular(path)
         spec = choose_reader(path, catalogue)
         if spec is None and (name := packed_name(path, catalogue)):
@@ -69,17 +72,11 @@ def scan(path: Path | str, catalogue: Catalogue, series: str | None = None) -> l
         items = _scan_files(spec, [path], catalogue)
         if not items:
             raise BadImage(path, f"the reader {spec.name!r} found no image in it")
-    else:
-        raise DataError(f"{path}: there is no such file or folder")
     return items if series is None else _of_series(path, items, series)
 
 
 def find(reference: ImageRef, catalogue: Catalogue) -> list[Item]:
-    """The images that a reference may mean: of its files alone, where it names them.
-
-    Raises:
-        DataError: See `scan`.
-    """
+    """The images that a reference may mean: of its files alone, where it names them."""
     kept = catalogue.kept
     single = kept is not None and not reference.files and reference.path.is_file()
     before = kept.states([reference.path] if single else reference.files) if kept is not None else ()
@@ -119,7 +116,10 @@ def scan_files(files: Iterable[Path], catalogue: Catalogue, *, series_only: bool
         spec = claiming(file, readers)
         if spec is not None and (not series_only or _is_series(spec)):
             groups.setdefault(spec.name, (spec, []))[1].append(file)
-    items = [item for spec, group in groups.values() for item in _scan_group(spec, group, catalogue)]
+    items = []
+    for spec, group in groups.values():
+        for part in [group] if _is_series(spec) else [[file] for file in group]:
+            items += _scan_files(spec, part, catalogue)
     return sorted(items, key=lambda item: (str(item.path), item.series or ""))
 
 
@@ -141,14 +141,11 @@ def read(source: Path | str | ImageRef, catalogue: Catalogue, series: str | None
 
 
 def only(items: Sequence[Item], source: object) -> Item:
-    """The one item of a list.
-
-    Raises:
-        DataError: There are several; the message names them.
-    """
+    """The one item of a list."""
     if len(items) > 1:
-        names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
-        raise DataError(f"{source}: {len(items)} images are here; name the right one by its series or file: {names}")
+        raise DataError(
+            f"{source}: {len(items)} images are here; name the right one by its series or file: {_names(items)}"
+        )
     return items[0]
 
 
@@ -180,18 +177,13 @@ def _read_item(item: Item, catalogue: Catalogue, numbers: bool) -> Volume:
         raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
     _check_memory(item)
     chosen = _reader(item.reader, catalogue)
-    try:
+    with asked(chosen, item.path, "reading"):
         reader = chosen.build()
-        volume: Volume = _numbers(reader, item) if numbers else reader.read(item)
-    except VoxGraftError:
-        raise
-    except MemoryError:
-        size = "x".join(map(str, item.shape))
-        raise BadImage(item.path, f"its {size} voxels do not fit into this machine's memory") from None
-    except OSError as error:
-        raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
-    except (Exception, SystemExit) as error:  # a plugin may fail in any way
-        raise BrokenPlugin(chosen.plugin, f"reading {item.path}", error) from error
+        try:
+            volume: Volume = _numbers(reader, item) if numbers else reader.read(item)
+        except MemoryError:
+            text = f"its {times(item.shape)} voxels do not fit into this machine's memory"
+            raise BadImage(item.path, text) from None
     if fault := _fault(volume, item):
         raise PluginError(f"plugin {chosen.plugin!r} reads {item.path} wrongly: {fault}")
     problem = _not_finite(volume.array)
@@ -236,11 +228,7 @@ def _not_finite(array: Array) -> Problem | None:
 
 
 def _check_regular(file: Path) -> None:
-    """Refuse a pipe, a socket or a device, which a reader would wait for without end.
-
-    Raises:
-        BadImage: It is one.
-    """
+    """Refuse a pipe, a socket or a device, which a reader would wait for without end."""
     try:
         check_regular(file)
     except OSError as error:
@@ -249,11 +237,7 @@ def _check_regular(file: Path) -> None:
 
 
 def _check_memory(item: Item) -> None:
-    """Refuse an image whose voxels alone are more than there is memory for, before any reader reserves it.
-
-    Raises:
-        BadImage: It is so.
-    """
+    """Refuse an image whose voxels alone are more than there is memory for, before any reader reserves it."""
     from ..support.machine import free_memory, gigabytes
 
     size = math.prod(item.shape) * item.channels * np.dtype(item.facts.get("dtype", USUAL)).itemsize
@@ -265,34 +249,40 @@ def _check_memory(item: Item) -> None:
 
 def _scan_folder(folder: Path, catalogue: Catalogue) -> list[Item]:
     items = scan_files(walk(folder), catalogue)
-    specs: list[Any] = [spec for _, spec in catalogue.of("reader")]
-    pictures = {spec.name for spec in specs if spec.illustrates}
-    scans = [item for item in items if item.reader not in pictures]
-    return scans or items
+    pictures = {spec.name for spec in specs(catalogue).values() if spec.illustrates}
+    return [item for item in items if item.reader not in pictures] or items
 
 
 def _is_series(spec: AnySpec) -> bool:
     return isinstance(spec, ReaderSpec) and spec.series
 
 
-def _scan_group(spec: AnySpec, files: list[Path], catalogue: Catalogue) -> Iterator[Item]:
-    if _is_series(spec):
-        yield from _scan_files(spec, files, catalogue)
-    else:
-        for file in files:
-            yield from _scan_files(spec, [file], catalogue)
-
-
 def _scan_files(spec: AnySpec, files: list[Path], catalogue: Catalogue) -> list[Item]:
     chosen = _reader(spec.name, catalogue)
-    try:
+    with asked(chosen, files[0], "looking at"):
         return list(chosen.build().scan(files))
+
+
+@contextmanager
+def asked(reader: Selected[Any], path: Path, doing: str) -> Iterator[None]:
+    """What a reader raises, as errors of the engine's own kind.
+
+    Args:
+        path: What it is asked about.
+        doing: What it is asked for, such as `reading`.
+
+    Raises:
+        BadImage: The system does not let it read the file.
+        BrokenPlugin: It failed in another way.
+    """
+    try:
+        yield
     except VoxGraftError:
         raise
     except OSError as error:
-        raise BadImage(files[0], f"it cannot be read: {error.strerror or error}") from error
+        raise BadImage(path, f"it cannot be read: {error.strerror or error}") from error
     except (Exception, SystemExit) as error:  # a plugin may fail in any way
-        raise BrokenPlugin(chosen.plugin, f"looking at {files[0]}", error) from error
+        raise BrokenPlugin(reader.plugin, f"{doing} {path}", error) from error
 
 
 def as_in_training(options: Mapping[str, Mapping[str, Any]], catalogue: Catalogue) -> Catalogue:
@@ -328,9 +318,13 @@ def _of_series(path: Path, items: list[Item], series: str) -> list[Item]:
     by_uid = [item for item in items if composed(item.series or "") == folded_name]
     matching = by_uid or [item for item in items if composed(item.description or "") == folded_name]
     if not matching:
-        names = "; ".join(_name(item) for item in items[:10]) + ("; ..." if len(items) > 10 else "")
-        raise DataError(f"{path}: there is no series {series!r} here; found: {names}")
+        raise DataError(f"{path}: there is no series {series!r} here; found: {_names(items)}")
     return matching
+
+
+def _names(items: Sequence[Item]) -> str:
+    """The first ten for a message."""
+    return "; ".join(map(_name, items[:10])) + ("; ..." if len(items) > 10 else "")
 
 
 def _name(item: Item) -> str:

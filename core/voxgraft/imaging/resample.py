@@ -79,15 +79,10 @@ def along(source: int, target: int, interpolation: Interpolation = "linear") -> 
     if source > 2 * target:
         return _blocks(_means(source, target))
     if interpolation == "linear" or source < 2:
-        return Neighbours(*linear(source, target))
+        places = _places(source, target)
+        low = np.floor(places).astype(np.intp)
+        return Neighbours(low, np.minimum(low + 1, source - 1), (places - low).astype(np.float32))
     return _blocks(_cubic(source, target))
-
-
-def linear(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """The lower neighbour of each position, the upper one, and the share of the upper one."""
-    places = _places(source, target)
-    low = np.floor(places).astype(np.intp)
-    return low, np.minimum(low + 1, source - 1), (places - low).astype(np.float32)
 
 
 def _places(source: int, target: int) -> NDArray[np.float64]:
@@ -238,7 +233,6 @@ def _fill(source: Array, result: Floats, hows: Sequence[Along], change: Change |
 
     Args:
         source: Its planes lie one after another in memory, in that order.
-        result: Is written.
         hows: How planes, rows and columns are resampled.
         change: See `resample_image`.
     """
@@ -262,11 +256,7 @@ def _plane(plane: Array, hows: Sequence[Along], change: Change | None) -> Floats
 
 
 def _check_memory(shape: Sequence[int], arrays: int) -> None:
-    """Refuse arrays of float32 that do not fit, before they are made.
-
-    Raises:
-        DataError: They do not.
-    """
+    """Refuse arrays of float32 that do not fit, before they are made."""
     from ..support.machine import free_memory, gigabytes
 
     size = 4 * arrays * math.prod(int(n) for n in shape)
@@ -307,8 +297,6 @@ def class_by_class(labels: NDArray[Any], shape: Sequence[int], classes: Sequence
     """The definition: classes are done one after another, in rising order; another value stands for none.
 
     Args:
-        labels: Values (i, j[, k]).
-        shape: Of the result.
         classes: The values that count.
     """
     import torch

@@ -138,32 +138,37 @@ class Labels:
         return next(value for value in range(65535, 0, -1) if value not in self.values)
 
 
-def each_structure(mask: Volume, labels: Labels) -> Iterator[tuple[Label, tuple[slice, ...], Array]]:
+def each_structure(mask: Volume, labels: Labels) -> Iterator[tuple[Label, Box, Array]]:
     """For each label its bounding box and where in that box it is; an empty array where it is nowhere.
 
     Args:
         mask: Values of `labels`, shape (i, j[, k]); or 0 and 1 (structure, i, j[, k]) in their order.
-        labels: The structures.
     """
+    several = mask.array.ndim > mask.dims
+    boxes = [] if several else boxes_of(mask.array)
+    for index, label in enumerate(labels.items):
+        array, value = (mask.array[index], 1) if several else (mask.array, label.value)
+        found = boxes_of(array) if several else boxes
+        box = (found[value - 1] if value <= len(found) else None) or (slice(0, 0),) * mask.dims
+        yield label, box, array[box] == value
+
+
+def box_of(mask: Array) -> Box | None:
+    """The smallest box that holds all that is not 0; None where nothing is."""
     import numpy as np
 
-    several = mask.array.ndim > mask.dims
-    array = mask.array
-    boxes = [] if several else boxes_of(array)
-    for index, label in enumerate(labels.items):
-        value = 1 if several else label.value
-        if several:
-            array = mask.array[index]
-            boxes = boxes_of(array)
-        box = boxes[value - 1] if value <= len(boxes) else None
-        if box is None:
-            empty = (slice(0, 0),) * mask.dims
-            yield label, empty, np.zeros((0,) * mask.dims, bool)
-        else:
-            yield label, box, array[box] == value
+    order = sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis]))  # the first cut leaves whole planes
+    box = [slice(None)] * mask.ndim
+    for axis in order:
+        part = mask[tuple(box)]
+        there = np.flatnonzero(part.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        if not len(there):
+            return None
+        box[axis] = slice(int(there[0]), int(there[-1]) + 1)
+    return tuple(box)
 
 
-def boxes_of(values: Array, highest: int = 0) -> list[tuple[slice, ...] | None]:
+def boxes_of(values: Array, highest: int = 0) -> list[Box | None]:
     """The bounding box of each value from 1 on, None of one that is not there: what scipy's `find_objects` gives.
 
     It looks in the order in which voxels lie in memory, and only where something is: of a scan whose first axis is
@@ -173,30 +178,25 @@ def boxes_of(values: Array, highest: int = 0) -> list[tuple[slice, ...] | None]:
         values: Whole numbers, at least 0.
         highest: The last value that is asked for; by default the highest there is.
     """
-    import numpy as np
     from scipy.ndimage import find_objects
 
     order = sorted(range(values.ndim), key=lambda axis: -abs(values.strides[axis]))
     turned = [step < 0 for step in values.strides]
-    part = values[tuple(slice(None, None, -1 if turn else None) for turn in turned)].transpose(order)
-    begins = []
-    for axis in range(part.ndim):
-        there = np.flatnonzero(part.any(axis=tuple(a for a in range(part.ndim) if a != axis)))
-        begins.append(int(there[0]) if len(there) else 0)
-        part = part[(*[slice(None)] * axis, slice(begins[-1], int(there[-1]) + 1 if len(there) else 0))]
-    if not part.size:
+    straight = values[tuple(slice(None, None, -1 if turn else None) for turn in turned)].transpose(order)
+    whole = box_of(straight)
+    if whole is None:
         return [None] * highest
 
-    def placed(box: tuple[slice, ...]) -> tuple[slice, ...]:
+    def placed(box: Box) -> Box:
         """The same in the whole array, whose axes are in another order and perhaps turned round."""
-        sides = [(side.start + begin, side.stop + begin) for side, begin in zip(box, begins, strict=True)]
+        sides = [(side.start + outer.start, side.stop + outer.start) for side, outer in zip(box, whole, strict=True)]
         ends = [(sides[order.index(axis)], values.shape[axis]) for axis in range(values.ndim)]
         return tuple(
             slice(n - stop, n - start) if turn else slice(start, stop)
             for ((start, stop), n), turn in zip(ends, turned, strict=True)
         )
 
-    return [box and placed(box) for box in find_objects(part, max_label=highest)]
+    return [box and placed(box) for box in find_objects(straight[whole], max_label=highest)]
 
 
 def union(*boxes: Box | None) -> Box | None:
@@ -216,9 +216,6 @@ def check_background(palette: Mapping[int, Colour], name: object) -> None:
 
     Args:
         palette: The colours of the numbers that stand in the mask.
-
-    Raises:
-        BadImage: It is so.
     """
     black = [number for number, colour in palette.items() if colour == BLACK]
     if black and 0 not in black and 0 in palette:
@@ -234,9 +231,6 @@ def check_alike(palettes: Iterable[tuple[str, Mapping[Any, Sequence[int]]]]) -> 
 
     Args:
         palettes: Names of masks, and the colours of the numbers that stand in them.
-
-    Raises:
-        DataError: Two differ; the message names both.
     """
     first: dict[Any, tuple[str, tuple[int, ...]]] = {}
     for name, palette in palettes:

@@ -232,6 +232,11 @@ class Volume(Shown):
         return replace(self, array=np.asarray(array))
 
 
+def first_channel(volume: Volume) -> Volume:
+    """The volume with its first channel alone, shape (i, j[, k])."""
+    return volume.with_array(volume.array.reshape(-1, *volume.shape)[0])
+
+
 def as_volume(
     value: Any, spacing: Sequence[float] | None = None, like: Volume | None = None, dims: int | None = None
 ) -> Volume:
@@ -271,11 +276,7 @@ def as_volume(
 
 
 def checked_affine(affine: ArrayLike) -> Array:
-    """A finite, invertible 4x4 affine in double precision.
-
-    Raises:
-        ValueError: It is none.
-    """
+    """A finite, invertible 4x4 affine in double precision."""
     matrix = np.asarray(affine, dtype=np.float64)
     if matrix.shape != (4, 4):
         raise ValueError(f"the affine has shape {matrix.shape}, not (4, 4)")

@@ -11,7 +11,7 @@ import numpy as np
 from ..components.choice import choose
 from ..errors import BrokenPlugin, DataError, UsageError, VoxGraftError
 from ..support.files import atomic_write
-from .formats import ReadsImages, Writer
+from .formats import ReadsImages, Writer, longest_suffix
 
 if TYPE_CHECKING:
     from ..components.catalogue import AnySpec, Catalogue
@@ -58,7 +58,11 @@ def write(
         if isinstance(built, ReadsImages):
             built.use_readers(catalogue)
         with atomic_write(target) as temporary:
-            _write(built, volume, temporary, target, labels, facts or {})
+            try:
+                built.write(volume, temporary, labels=labels, facts=facts or {})
+            except VoxGraftError as error:  # messages name the file that was meant
+                error.args = tuple(str(part).replace(str(temporary), str(target)) for part in error.args)
+                raise
     except VoxGraftError:
         raise
     except OSError as error:
@@ -67,29 +71,15 @@ def write(
         raise BrokenPlugin(chosen.plugin, f"writing {target}", error) from error
 
 
-def _write(
-    writer: Writer, volume: Volume, temporary: Path, target: Path, labels: Labels | None, facts: Mapping[str, str]
-) -> None:
-    """Let a writer write the file that takes its name once it is complete; messages name the file that was meant."""
-    try:
-        writer.write(volume, temporary, labels=labels, facts=facts)
-    except VoxGraftError as error:
-        error.args = tuple(str(part).replace(str(temporary), str(target)) for part in error.args)
-        raise
-
-
 def choose_writer(target: Path, catalogue: Catalogue) -> AnySpec:
     """The writer that answers to a file name: the one with the longest fitting suffix.
 
     Raises:
         UsageError: There is none, or several answer with equal right; the message lists them.
     """
-    name = target.name.lower()
     specs: dict[str, Any] = {spec.name: spec for _, spec in catalogue.of("writer")}
-    fits = {spec.name: max((len(s) for s in spec.suffixes if name.endswith(s)), default=0) for spec in specs.values()}
-    longest = max(fits.values(), default=0)
-    claims = [name for name, length in fits.items() if length == longest]
-    if not longest:
+    claims = longest_suffix(target, specs.values())
+    if not claims:
         offers = "; ".join(f"{spec.name}: {', '.join(spec.suffixes)}" for spec in specs.values()) or "none"
         raise UsageError(f"{target}: no writer handles this file name; the writers are {offers}")
     if len(claims) > 1:
@@ -102,7 +92,6 @@ def mask_values(array: Array, labels: Labels, target: Path) -> Array:
     """A mask as uint8, or uint16 where one of its values or of the labels is above 255: what a writer stores.
 
     Args:
-        array: Whole numbers or bool, of any shape.
         target: The file that is written, for messages.
 
     Raises:

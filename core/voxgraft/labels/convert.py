@@ -14,7 +14,7 @@ from ..errors import BadImage, DataError, UsageError
 from ..imaging.read import read_item, scan
 from ..imaging.regrid import resample_onto
 from ..imaging.structures import Label, Labels
-from ..imaging.volume import ImageRef, same_grid
+from ..imaging.volume import ImageRef, first_channel, same_grid
 from ..imaging.write import choose_writer, write
 from .masks import in_grid_of, other_frame, other_patient, read_mask
 
@@ -68,10 +68,8 @@ def convert(source: Path, target: Path, wish: Wish, catalogue: Catalogue) -> Con
     reference of a mask.
 
     Args:
-        source: A file or folder that a reader knows.
         target: The file or folder to write; it is replaced whole.
         wish: What else is asked for, such as the reference and the labels.
-        catalogue: Whose readers and writers are used.
 
     Raises:
         UsageError: No writer answers to the target, or the call lacks what the writer needs; nothing was read.
@@ -107,11 +105,7 @@ def looks_like_a_mask(volume: Volume) -> bool:
 
 
 def _one(source: Path, items: Sequence[Item]) -> Item:
-    """The one image that is meant; objects of structures beside images are not meant.
-
-    Raises:
-        DataError: There are several; the message names them.
-    """
+    """The one image that is meant; objects of structures beside images are not meant."""
     images = [item for item in items if item.kind == "image"] or list(items)
     if len(images) == 1:
         return images[0]
@@ -143,7 +137,9 @@ def _of_image(item: Item, wish: Wish, catalogue: Catalogue) -> Converted:
         turned = in_grid_of(volume, reference, item.path, "the mask")
     except BadImage as error:
         if mask and not wish.resample:
-            raise _another_grid(error, labels is None) from None
+            hint = "if it belongs to this scan anyway, --resample brings it onto the reference's voxels"
+            image = "; if it is not a mask but an image, use --interpolation linear" if labels is None else ""
+            raise BadImage(error.path, f"{error.reason}; {hint}{image}") from None
     else:
         return Converted(replace(turned, item=reference.item), labels, notes)
     how = wish.interpolation or ("nearest" if mask else "linear")
@@ -152,24 +148,13 @@ def _of_image(item: Item, wish: Wish, catalogue: Catalogue) -> Converted:
     return Converted(done, labels, notes + (_lost(volume, done, item.path) if mask else ()))
 
 
-def _another_grid(error: BadImage, guessed: bool) -> BadImage:
-    """The refusal of a mask on another grid, with what to do."""
-    hint = "if it belongs to this scan anyway, --resample brings it onto the reference's voxels"
-    image = "; if it is not a mask but an image, use --interpolation linear" if guessed else ""
-    return BadImage(error.path, f"{error.reason}; {hint}{image}")
-
-
 def _size(volume: Volume) -> str:
     voxels, steps = ("x".join(f"{value:.4g}" for value in values) for values in (volume.shape, volume.spacing))
     return f"{voxels} voxels of {steps} mm"
 
 
 def _lost(before: Volume, after: Volume, path: Path) -> tuple[str, ...]:
-    """What to say of a mask of which the new grid does not cover everything.
-
-    Raises:
-        DataError: It covers nothing of it.
-    """
+    """What to say of a mask of which the new grid does not cover everything."""
     size = [
         np.count_nonzero(volume.array) * abs(float(np.linalg.det(volume.affine[:3, :3]))) for volume in (before, after)
     ]
@@ -228,7 +213,7 @@ def _grid_of(item: Item, source: Path, wish: Wish, catalogue: Catalogue) -> Volu
         if len(others) == 1:
             return read_item(others[0], catalogue)
     try:
-        return _first_channel(read_item(item, catalogue))
+        return first_channel(read_item(item, catalogue))
     except BadImage as error:
         raise BadImage(item.path, f"{error.reason}; name it with --reference FOLDER") from None
 
@@ -239,7 +224,6 @@ def image_for(path: Path, item: Item, catalogue: Catalogue) -> Volume:
     Args:
         path: Where images lie: a file, or a folder of series.
         item: An object that holds structures; what it refers to decides where several images lie there.
-        catalogue: Whose readers are used.
     """
     items = [item for item in scan(path, catalogue) if item.kind == "image"]
     if not items:
@@ -249,12 +233,7 @@ def image_for(path: Path, item: Item, catalogue: Catalogue) -> Volume:
     if len(meant) != 1:
         names = "; ".join(str(item.series or item.path) for item in items[:10])
         raise DataError(f"{path}: {len(items)} images are here; name the folder or file of the right one: {names}")
-    return _first_channel(read_item(meant[0], catalogue))
-
-
-def _first_channel(volume: Volume) -> Volume:
-    """A grid needs no more."""
-    return volume.with_array(volume.array.reshape(-1, *volume.shape)[0]) if volume.channels > 1 else volume
+    return first_channel(read_item(meant[0], catalogue))
 
 
 def _own_labels(item: Item) -> Labels | None:

@@ -101,22 +101,7 @@ def map_values(mask: Volume, labels: Labels, name: object) -> Volume:
     else:
         changed = np.array(list(mapping.values()), kind)[np.searchsorted(values, straight)]
     array = changed.T if mask.array.flags.f_contiguous else changed
-    known = set(_table(labels))
-    return note_left_out(mask.with_array(array), [value for value in values if value and value not in known], labels)
-
-
-def map_labels(mask: Volume, labels: Labels, name: object) -> Volume:
-    """A label map with the values of `labels`: by the names that the file gives them, else by value.
-
-    Args:
-        mask: Whole numbers (i, j[, k]), with its item where the file gave names.
-        labels: The structures that are wanted.
-        name: What messages call the mask, such as its path.
-
-    Raises:
-        DataError: It holds values or names that `labels` does not know, or its names contradict its values.
-    """
-    return map_segments(mask, labels, name) or map_values(mask, labels, name)
+    return note_left_out(mask.with_array(array), [value for value in values if value and value not in table], labels)
 
 
 def map_segments(mask: Volume, labels: Labels, name: object) -> Volume | None:
@@ -137,11 +122,8 @@ def map_segments(mask: Volume, labels: Labels, name: object) -> Volume | None:
         return None
     several = mask.array.ndim > mask.dims
     by_value = match_labels([int(segment["value"]) for segment in segments], labels, name)
-    contrary = [
-        segment
-        for segment in segments
-        if segment["name"] in target and target[segment["name"]] != by_value.get(segment["value"])
-    ]
+    named = [segment for segment in segments if segment["name"] in target]
+    contrary = [segment for segment in named if target[segment["name"]] != by_value.get(segment["value"])]
     if not contrary and not several:
         return None
     strange = [str(segment["name"]) for segment in segments if segment["name"] not in target]
@@ -165,7 +147,6 @@ def combine_structures(masks: Mapping[Any, Array], grid: Volume, labels: Labels 
     Args:
         masks: Name, or whatever else the file tells structures apart by -> bool (i, j[, k]).
         grid: Gives affine and item of the result.
-        labels: The structures that are wanted, with their values.
         name: What messages call the mask, such as its path.
     """
     if labels is None:
@@ -206,7 +187,6 @@ def match_labels(names: Sequence[Source], labels: Labels, name: object) -> dict[
 
     Args:
         names: What the file calls its structures.
-        labels: The structures that are wanted, with their values.
         name: What messages call the mask, such as its path.
 
     Raises:
@@ -222,14 +202,9 @@ def match_labels(names: Sequence[Source], labels: Labels, name: object) -> dict[
         other = next((key for key, taken in target.items() if taken == value), None)
         if other is not None:
             called = next((label.name for label in labels.items if label.value == value), "left out")
-            raise DataError(
-                f"{name}: the structures {other!r} and {source!r} may both be {called!r}; "
-                + (
-                    "rename the wrong one"
-                    if labels.by_option
-                    else f"write labels: {{{called}: {{value: {value}, from: [NAME]}}}} with the right one"
-                )
-            )
+            fix = f"write labels: {{{called}: {{value: {value}, from: [NAME]}}}} with the right one"
+            fix = "rename the wrong one" if labels.by_option else fix
+            raise DataError(f"{name}: the structures {other!r} and {source!r} may both be {called!r}; {fix}")
         target[source] = value
     return target
 
@@ -257,11 +232,9 @@ def _painted(by_value: Mapping[int, Array], grid: Volume, labels: Labels, name: 
             other = int(shared[shared > 0][0])
             called = {label.value: label.name for label in labels.items}
             message = f"{name}: {called[value]!r} and {called[other]!r} overlap in {int((shared > 0).sum())} voxels"
-            if labels.by_option:
-                raise DataError(f"{message}, which one map of labels cannot hold; name one of them only")
-            raise DataError(
-                f"{message}; set data.overlap: higher (the higher value wins), or data.regions: each (both are learnt)"
-            )
+            fix = "; set data.overlap: higher (the higher value wins), or data.regions: each (both are learnt)"
+            fix = ", which one map of labels cannot hold; name one of them only" if labels.by_option else fix
+            raise DataError(f"{message}{fix}")
         array[where] = value
     return array
 
@@ -270,7 +243,6 @@ def note_left_out(mask: Volume, left_out: Sequence[Source], labels: Labels) -> V
     """The mask with a note on what in it no structure is made of.
 
     Args:
-        mask: The finished mask.
         left_out: Names or values in the file that no structure is made of; with none the mask comes back as it is.
         labels: Say what became of them, by `others`.
     """
@@ -297,9 +269,6 @@ def integer_mask(volume: Volume, name: object) -> Volume:
     Fractions within a thousandth of a whole number are that number. Labels that were stored as whole numbers with a
     scale (the scl_slope of NIfTI, which nibabel makes of labels held as floats) are rounded where each stored number
     comes back by the same rule; a note says so.
-
-    Raises:
-        BadImage: They are not whole numbers.
     """
     array, scaling = volume.array, volume.item.scaling if volume.item is not None else None
     if array.dtype.kind == "f" and scaling is not None and _scaled_labels(array, *scaling):
@@ -312,10 +281,8 @@ def integer_mask(volume: Volume, name: object) -> Volume:
     except BadImage as error:
         if scaling is None:
             raise
-        message = (
-            f"{error.reason}: it was saved as whole numbers with a scale (slope {scaling[0]:.4g}); save it without"
-        )
-        raise BadImage(name, message) from None
+        scale = f"it was saved as whole numbers with a scale (slope {scaling[0]:.4g})"
+        raise BadImage(name, f"{error.reason}: {scale}; save it without") from None
 
 
 def _scaled_labels(array: Array, slope: float, intercept: float) -> bool:
@@ -331,11 +298,7 @@ def _scaled_labels(array: Array, slope: float, intercept: float) -> bool:
 
 
 def whole_numbers(array: Array, name: object) -> Array:
-    """Label values as integers; bool becomes uint8.
-
-    Raises:
-        BadImage: They are none.
-    """
+    """Label values as integers; bool becomes uint8."""
     if array.dtype.kind == "b":
         return array.view(np.uint8)
     if array.dtype.kind in "iu":

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..components.choice import choose
-from ..errors import BadImage, BrokenPlugin, DataError, VoxGraftError
+from ..errors import BadImage, DataError
 from ..imaging.orientation import orientation_of, reoriented
-from ..imaging.read import find, only, read_item
+from ..imaging.read import asked, find, only, read_item
 from ..imaging.structures import check_background
-from ..imaging.volume import Array, ImageRef, Item, MaskRef, Problem, Volume, millimetres_apart, times
-from .label_map import combine_structures, integer_mask, map_labels, map_segments, some, values_in
+from ..imaging.volume import Array, ImageRef, Item, MaskRef, Problem, Volume, first_channel, millimetres_apart, times
+from .label_map import combine_structures, integer_mask, map_segments, map_values, some, values_in
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -52,11 +52,13 @@ def read_mask(reference: ImageRef, like: Volume | None, labels: Labels | None, c
     structures = [item for item in items if item.kind == "structures"]
     if structures:
         return _of_objects(reference, structures, like, labels, catalogue)
-    volume = read_mask_item(only(items, reference), catalogue)
+    volume = _whole(read_mask_item(only(items, reference), catalogue), labels, reference)
     if volume.channels > 1:
         return _of_channels(reference, volume, like, labels)
-    volume = in_grid_of(integer_mask(volume.with_array(volume.array.reshape(volume.shape)), reference), like, reference)
-    return volume if labels is None else map_labels(volume, labels, reference)
+    mask = in_grid_of(volume, like, reference)
+    if labels is None:
+        return mask
+    return map_segments(mask, labels, reference) or map_values(mask, labels, reference)
 
 
 def read_mask_item(item: Item, catalogue: Catalogue) -> Volume:
@@ -95,18 +97,16 @@ def in_grid_of(mask: Volume, like: Volume | None, name: object, what: str = "the
         mask: (i, j[, k]), or (channel, i, j[, k]), in any order of axes.
         like: The image that it was drawn on; None leaves the mask as it is.
         name: What messages call the mask, such as its path.
-        what: What kind of mask this is, as messages begin.
 
     Raises:
         BadImage: It has another shape, or lies more than a hundredth of a voxel beside the image.
     """
     if like is None:
         return mask
-    lead = mask.array.ndim - mask.dims
     if mask.dims != like.dims:
         raise BadImage(name, f"{what} has {mask.dims} axes and the image {like.dims}")
     turned, _ = reoriented(mask)
-    straight, _ = reoriented(like.with_array(like.array.reshape(-1, *like.shape)[0]))
+    straight, _ = reoriented(first_channel(like))
     apart = millimetres_apart(straight.affine, turned.affine, straight.shape)
     if turned.shape != straight.shape:
         raise BadImage(
@@ -115,7 +115,6 @@ def in_grid_of(mask: Volume, like: Volume | None, name: object, what: str = "the
     if apart > TOLERANCE * min(straight.spacing):
         raise BadImage(name, f"{what}'s grid lies up to {apart:.3g} mm off the image's")
     array = orientation_of(like.affine, like.dims).undo(turned.array)
-    assert array.ndim == lead + like.dims
     return Volume(array, like.affine, dims=like.dims, item=mask.item)
 
 
@@ -125,20 +124,21 @@ def read_values(reference: ImageRef, labels: Labels | None, catalogue: Catalogue
     A picture whose colours are all the same is one map of values.
 
     Args:
-        reference: The mask's file or series.
         labels: The structures that are wanted; None takes any value.
-        catalogue: Whose readers are used.
 
     Raises:
         DataError: It is damaged, there are several, or it is in colours or holds fractions.
     """
-    volume = read_map(reference, catalogue)
-    if volume.channels == 1:
-        return integer_mask(volume.with_array(volume.array.reshape(volume.shape)), reference)
-    if _is_grey(volume, labels):
-        return integer_mask(volume.with_array(volume.array[0]), reference)
-    _check_colours(volume, labels, reference)
-    return integer_mask(volume, reference)
+    return _whole(read_map(reference, catalogue), labels, reference)
+
+
+def _whole(volume: Volume, labels: Labels | None, name: object) -> Volume:
+    """Whole numbers (i, j[, k]), or (channel, i, j[, k]); a picture whose colours are all the same is one map."""
+    if volume.channels == 1 or _is_grey(volume, labels):
+        volume = first_channel(volume)
+    else:
+        _check_colours(volume, labels, name)
+    return volume if volume.array.dtype.kind in "iu" else integer_mask(volume, name)
 
 
 def other_patient(item: Item, like: Item | None) -> str:
@@ -155,24 +155,17 @@ def other_frame(item: Item, like: Item | None) -> str:
 
 
 def _of_channels(reference: ImageRef, volume: Volume, like: Volume | None, labels: Labels | None) -> Volume:
-    """A picture whose colours are all the same is a map of values; else each channel, from 1, holds one structure, or
-    the one that the file names."""
-    if _is_grey(volume, labels):
-        single = in_grid_of(integer_mask(volume.with_array(volume.array[0]), reference), like, reference)
-        return single if labels is None else map_labels(single, labels, reference)
-    _check_colours(volume, labels, reference)
-    masks = integer_mask(volume, reference).array
+    """Each channel, from 1, holds one structure, or the one that the file names."""
+    masks = volume.array
     for channel in masks:
         if set(values_in(channel)) - {0, int(channel.max(initial=0))}:
             raise BadImage(
                 reference, f"a label has one channel, or 0 and 1 in a channel for each structure; it has {len(masks)}"
             )
     if labels is None:
-        raise BadImage(
-            reference,
-            f"the label has {len(masks)} channels, a structure each; name them 1 to {len(masks)} in data.labels",
-        )
-    turned = in_grid_of(replace(volume, array=masks), like, reference)
+        channels = f"{len(masks)} channels, a structure each; name them 1 to {len(masks)} in data.labels"
+        raise BadImage(reference, f"the label has {channels}")
+    turned = in_grid_of(volume, like, reference)
     if (label := map_segments(turned, labels, reference)) is not None:
         return label
     by_number: dict[Source, Array] = {number: channel != 0 for number, channel in enumerate(turned.array, 1)}
@@ -189,11 +182,7 @@ def _is_grey(volume: Volume, labels: Labels | None) -> bool:
 
 
 def _check_colours(volume: Volume, labels: Labels | None, name: object) -> None:
-    """Refuse a mask in colours, unless they are 0 and 1, or kept as structures that overlap.
-
-    Raises:
-        BadImage: It is one; the message names some of its colours.
-    """
+    """Refuse a mask in colours, unless they are 0 and 1, or kept as structures that overlap."""
     array = volume.array.reshape(len(volume.array), -1)
     kept = array.max(initial=0) <= 1 or (labels is not None and labels.overlap == "keep")
     if kept or volume.item is None or not volume.item.colours:
@@ -201,12 +190,9 @@ def _check_colours(volume: Volume, labels: Labels | None, name: object) -> None:
     differing = np.flatnonzero((array != array[:1]).any(0))[:: max(1, array.shape[1] // 10_000)]
     some_colours = sorted({tuple(int(part) for part in array[:, index]) for index in differing})
     or_else = ", or set data.regions: each where red, green and blue are a structure each"
-    raise BadImage(
-        name,
-        f"the mask is in colours, such as {some_colours[0]}, and a colour is not a structure; save it as a grey "
-        "picture "
-        f"with a value for each structure{'' if labels is None or labels.by_option else or_else}",
-    )
+    or_else = "" if labels is None or labels.by_option else or_else
+    colours = f"the mask is in colours, such as {some_colours[0]}, and a colour is not a structure"
+    raise BadImage(name, f"{colours}; save it as a grey picture with a value for each structure{or_else}")
 
 
 def _of_objects(
@@ -262,14 +248,8 @@ def read_structures(
     if item.errors:
         raise BadImage(item.path, "; ".join(problem.message for problem in item.errors))
     chosen = choose(catalogue, "reader", {"use": item.reader})
-    try:
+    with asked(chosen, item.path, "reading the structures of"):
         masks: dict[str, Array] = chosen.build().structures(item, like, say)
-    except VoxGraftError:
-        raise
-    except OSError as error:
-        raise BadImage(item.path, f"it cannot be read: {error.strerror or error}") from error
-    except (Exception, SystemExit) as error:
-        raise BrokenPlugin(chosen.plugin, f"reading the structures of {item.path}", error) from error
     return masks
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..components.choice import choose
 from ..errors import BadImage, BrokenPlugin, DataError
-from ..imaging.volume import FoundRegion
+from ..imaging.volume import FoundRegion, first_channel
 from .masks import in_grid_of, read_map
 
 if TYPE_CHECKING:
@@ -51,8 +51,6 @@ def found_region(reference: FoundRegion, image: Volume, catalogue: Catalogue) ->
 
     Args:
         reference: The modality, with its options.
-        image: Of the case.
-        catalogue: Offers the modality.
     """
     modality = choose(catalogue, "modality", json.loads(reference.modality)).build()
     inside = region_in(modality, image)
@@ -64,8 +62,6 @@ def read_valid_region(reference: ImageRef, like: Volume, catalogue: Catalogue, c
 
     Args:
         reference: The file of the region, 0 is out, everything else in; or what is found in the image.
-        like: The case's image.
-        catalogue: Whose readers are used.
         case: What messages call the case.
 
     Raises:
@@ -85,13 +81,9 @@ def read_valid_region(reference: ImageRef, like: Volume, catalogue: Catalogue, c
 
 
 def one_channel(volume: Volume, name: object) -> Volume:
-    """The file as one map; a picture whose colours are all the same is one.
-
-    Raises:
-        BadImage: Its channels differ.
-    """
+    """The file as one map; a picture whose colours are all the same is one."""
     if volume.channels == 1:
-        return volume.with_array(volume.array.reshape(volume.shape))
+        return first_channel(volume)
     colours = volume.array[:3] if volume.dims == 2 and volume.channels == 4 else volume.array  # the fourth is opacity
     if any(not np.array_equal(colours[0], channel) for channel in colours[1:]):
         raise BadImage(name, f"it has {volume.channels} channels that differ; one is needed, 0 where nothing counts")

@@ -42,8 +42,6 @@ def regridded(label: NDArray[Any], shape: tuple[int, ...], plan: Plan) -> NDArra
     """Class indices or bits on another grid over the same extent.
 
     Args:
-        label: (i, j[, k]).
-        shape: Voxels of the result along the same axes.
         plan: Says whether values are class indices or bits of regions.
     """
     if not plan.regions:
@@ -52,17 +50,6 @@ def regridded(label: NDArray[Any], shape: tuple[int, ...], plan: Plan) -> NDArra
     for index in range(plan.classes):
         result[resample_shares(masks_of(label, index + 1, plan), shape)] |= 1 << index
     return result
-
-
-def voxels_of(label: NDArray[Any], index: int, plan: Plan) -> NDArray[Any]:
-    """Where a structure is: flat indices of its voxels. Structures are counted from 1.
-
-    Args:
-        label: Class indices or bits, any shape.
-        index: Of the structure, counted from 1.
-        plan: Says which of the two the label holds.
-    """
-    return np.flatnonzero(masks_of(label, index, plan))
 
 
 def masks_of(label: NDArray[Any], index: int, plan: Plan) -> NDArray[np.bool_]:

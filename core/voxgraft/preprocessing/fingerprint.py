@@ -37,8 +37,6 @@ def read_case(case: Case, catalogue: Catalogue, labels: Labels | None = None) ->
 
     Args:
         case: Its images, its mask, and how its channels are brought onto one grid.
-        catalogue: Whose readers are used.
-        labels: The structures that are wanted of the mask.
 
     Raises:
         DataError: Image and mask lie on different grids, or the mask holds what `labels` does not know.
@@ -58,8 +56,6 @@ def measure(
     """What one case adds to the fingerprint: shape and spacing (RAS order), intensities, label volumes, content hash.
 
     Args:
-        case: What is read.
-        catalogue: Whose readers are used.
         labels: What masks hold; None where every value above 0 is a structure.
         hashed: Gives the SHA-256 of a file.
 
@@ -67,12 +63,7 @@ def measure(
         DataError: The case cannot be read, or its label holds values that nothing names.
     """
     image, label = read_case(case, catalogue, labels)
-    counts: dict[str, int] = {}
-    foreground = None
-    if label is not None:
-        left_out = labels.ignored if labels is not None else None
-        foreground = _foreground(label, left_out)
-        counts = _counts(label, labels)
+    foreground = None if label is None else _foreground(label, labels.ignored if labels is not None else None)
     channels = image.array.reshape(image.channels, *image.shape)
     missing = missing_in(case.images)
     return {
@@ -80,7 +71,7 @@ def measure(
         "spacing": [round(float(step), 6) for step in image.spacing],
         "modality": image.item.modality if image.item else None,
         **({"unit": unit} if image.item and (unit := unit_of(image.item)) else {}),
-        "labels": counts,
+        "labels": {} if label is None else _counts(label, labels),
         "samples": [
             [] if index in missing else _samples(channel, foreground) for index, channel in enumerate(channels)
         ],
@@ -112,11 +103,7 @@ def _foreground(mask: Volume, left_out: int | None) -> Array:
 
 
 def _counts(mask: Volume, labels: Labels | None) -> dict[str, int]:
-    """Voxels of each value, background included; of each structure by its value, where they may overlap.
-
-    Raises:
-        DataError: The mask has values that no label may have.
-    """
+    """Voxels of each value, background included; of each structure by its value, where they may overlap."""
     if mask.array.ndim > mask.dims and labels is not None:
         rows = zip(labels.values, mask.array, strict=True)
         return {str(value): int((channel == 1).sum()) for value, channel in rows}
@@ -136,7 +123,6 @@ def content_hash(
         refs: What the case is read from, in the order of its channels.
         catalogue: Whose readers say which files belong to a reference.
         rule: How the files are brought together, as text; another rule gives another fingerprint.
-        hashed: Gives the SHA-256 of a file.
     """
     total = hashlib.sha256(rule.encode())
     for ref in refs:
@@ -198,18 +184,9 @@ def summarise(cases: dict[str, dict[str, Any]], training: Sequence[str]) -> dict
         if not voxels.size:
             raise DataError(f"no training case has channel {channel + 1}; leave the channel out of the layout")
         voxels = voxels[np.isfinite(voxels)] if np.isfinite(voxels).any() else np.zeros(1)
-        low, middle, high = np.percentile(voxels, [0.5, 50, 99.5])
-        intensities.append(
-            {
-                "min": float(voxels.min()),
-                "max": float(voxels.max()),
-                "mean": float(voxels.mean()),
-                "std": float(voxels.std()),
-                "p00_5": float(low),
-                "p50": float(middle),
-                "p99_5": float(high),
-            }
-        )
+        figures = {"min": voxels.min(), "max": voxels.max(), "mean": voxels.mean(), "std": voxels.std()}
+        figures |= dict(zip(("p00_5", "p50", "p99_5"), np.percentile(voxels, [0.5, 50, 99.5]), strict=True))
+        intensities.append({name: float(value) for name, value in figures.items()})
     return {
         "version": 1,
         "intensities": intensities,
@@ -239,6 +216,5 @@ def read_label(case: Case, like: Volume, labels: Labels | None, catalogue: Catal
     mask = read_mask(case.label, like, labels, catalogue)
     if case.valid is None or labels is None or labels.ignored is None:
         return mask
-    return mask.with_array(
-        mark_ignored(mask.array, read_valid_region(case.valid, like, catalogue, case.id), labels.ignored)
-    )
+    valid = read_valid_region(case.valid, like, catalogue, case.id)
+    return mask.with_array(mark_ignored(mask.array, valid, labels.ignored))

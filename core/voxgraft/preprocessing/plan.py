@@ -155,11 +155,7 @@ class Plan(Options):
 
 
 def read_plan(path: Path) -> Plan:
-    """The plan in a JSON file.
-
-    Raises:
-        ModelError: It is not there, or is not a plan.
-    """
+    """The plan in a JSON file."""
     try:
         return Plan.model_validate_json(read_bytes(path))
     except FileNotFoundError:

@@ -53,13 +53,10 @@ def derive_plan(
     Args:
         fingerprint: What `summarise` made of the measured cases.
         dataset: Gives the channels and how they are aligned, and what scans its model will be for.
-        labels: The structures.
         data: The workflow's section: spacing, modality, options of readers.
         modality: Plans how intensities are normalised.
         device: `cuda` or `cpu`: how large a patch may be.
         dims: Axes of the network, 2 or 3; a 2D network works on slices of 3D images.
-        patch: Voxels along each axis of the network.
-        batch: Patches in a step.
 
     Raises:
         DataError: 2D images are to be fed to a 3D network, or a spacing lies beyond what a plan holds.
@@ -129,8 +126,6 @@ def network_strides(patch: Sequence[int], spacing: Sequence[float], levels: int)
     """Cumulative strides of each level, from 1: an axis is halved while it has voxels left and is not the thick one.
 
     Args:
-        patch: Voxels along each axis.
-        spacing: Millimetres along each axis.
         levels: At most so many.
 
     Examples:
@@ -187,7 +182,6 @@ def _patch(shapes: np.ndarray[Any, Any], spacing: Sequence[float], most: int, le
 
     Args:
         shapes: Voxels of each case (case, axis), at the spacing of the network.
-        spacing: Millimetres along each axis.
         most: Voxels of the largest patch.
         levels: Of the network, at most.
     """

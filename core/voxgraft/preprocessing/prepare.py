@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..imaging.channels import missing_in
 from ..support.files import atomic_write, digest
-from .encoding import encode_labels, voxels_of
+from .encoding import encode_labels, masks_of
 from .fingerprint import read_case
 from .plan import Plan, network_image
 
@@ -122,11 +122,7 @@ def prepare(
 
 
 def load_prepared(case: str, folder: Path) -> Stored:
-    """Open a case's arrays without reading them.
-
-    Raises:
-        DataError: They are not there or damaged.
-    """
+    """Open a case's arrays without reading them."""
     image = _mapped(folder / "image.npy", case)
     labelled = (folder / "label.npy").exists()
     voxels = np.zeros((0, image.ndim), np.int16)
@@ -154,7 +150,7 @@ def structure_places(label: NDArray[Any], plan: Plan) -> NDArray[Any]:
     kind = np.int16 if max(*label.shape, structures) < 1 << 15 else np.int32
     blocks: list[NDArray[Any]] = [np.zeros((0, label.ndim + 1), kind)]
     for index in range(1, structures + 1):
-        voxels = voxels_of(label, index, plan)
+        voxels = np.flatnonzero(masks_of(label, index, plan))
         voxels = voxels[:: max(1, -(-voxels.size // most))]
         where = np.stack(np.unravel_index(voxels, label.shape), 1)
         blocks.append(np.concatenate([np.full((len(where), 1), index), where], 1).astype(kind))

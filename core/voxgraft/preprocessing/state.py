@@ -105,8 +105,6 @@ def data_state(dataset: Dataset, catalogue: Catalogue, contents: Contents) -> st
     """One fingerprint of a data set with the content of all its files.
 
     Args:
-        dataset: Its cases and what the layout says of them.
-        catalogue: Whose readers say which files belong to a case.
         contents: Remembers fingerprints of files that have not changed.
     """
     state = DataState(catalogue, contents)

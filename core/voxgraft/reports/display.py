@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..imaging.volume import Array, Item, Volume
+from ..imaging.volume import Array, Item
 
 if TYPE_CHECKING:
     from ..preprocessing.modality import Modality
@@ -40,7 +40,6 @@ def display_window(channel: Array, modality: Modality | None, inside: Array | No
     """The intensities that are black and white.
 
     Args:
-        channel: Voxels of one channel.
         modality: Says it for its images; without one, see `guessed_window`.
         inside: Voxels of the structures, by which a CT without a modality gets its window.
     """
@@ -56,10 +55,6 @@ def guessed_window(some: Array, inside: Array | None = None) -> tuple[float, flo
 
     The body is what is brighter than the mean of all voxels that are not exactly 0: percentiles of everything would be
     those of the air around it.
-
-    Args:
-        some: Finite voxels.
-        inside: Voxels of the structures.
     """
     if is_hounsfield(some):
         return ct_window(None if inside is None or not inside.size else float(np.median(sampled(inside))))
@@ -92,11 +87,6 @@ def sampled(voxels: Array) -> Array:
     if some.dtype.kind in "fc" and not np.isfinite(some).all():
         some = some[np.isfinite(some)]
     return some
-
-
-def first_channel(volume: Volume) -> Array:
-    """The voxels that are shown; shape (i, j[, k])."""
-    return np.asarray(volume.array.reshape(volume.channels, *volume.shape)[0])
 
 
 def low_is_bright(item: Item | None) -> bool:

@@ -46,18 +46,14 @@ class Stamp:
         """What is left of the picture below."""
         return 1 - self.edge
 
-    def entries(self, entry: int, shades: int) -> tuple[Array, Array]:
-        """Where entries of the palette change, and what they become: shades of a colour in letters, 0 at their edges.
-
-        Args:
-            entry: That of the darkest shade; 0 for a colour that the palette does not have.
-            shades: Of the colour.
-        """
-        return _entries(self, entry, shades)
-
 
 @lru_cache(maxsize=1024)
 def _entries(stamp: Stamp, entry: int, shades: int) -> tuple[Array, Array]:
+    """Where entries of the palette change, and what they become: shades of a colour in letters, 0 at their edges.
+
+    Args:
+        entry: That of the darkest shade; 0 for a colour that the palette does not have.
+    """
     inside = (stamp.ink > 1 / (2 * SHADES)) & (entry > 0)
     shade = np.minimum(stamp.ink * shades, shades - 1).astype(np.uint8)
     return inside | (stamp.edge > 0.5), np.where(inside, np.uint8(entry) + shade, np.uint8(0))
@@ -127,7 +123,7 @@ class Layered:
         part = tuple(map(slice, self.shape))
         self.grey[...] = self.grey * stamp.beside[part] + (max(colour) * stamp.ink)[part]
         entry = self.palette.first.get(colour, 0)
-        covered, letters = stamp.entries(entry, self.palette.shades)
+        covered, letters = _entries(stamp, entry, self.palette.shades)
         np.copyto(self.over, letters[part], where=covered[part])
 
     def png(self) -> bytes:
@@ -320,19 +316,14 @@ def as_png(canvas: Array) -> bytes:
 def _stamp(text: str, size: int) -> Stamp:
     """A text in letters of so many pixels."""
     from PIL import Image, ImageDraw
+    from scipy.ndimage import maximum_filter
 
     font = _font(size)
     left, _, right, _ = font.getbbox(text)
     picture = Image.new("L", (max(5, round(right - left) + 4), sum(font.getmetrics()) + 2))
     ImageDraw.Draw(picture).text((2 - left, 1), text, fill=255, font=font)
     ink = np.asarray(picture, np.float32) / 255
-    edge = ink.copy()
-    for axis in (0, 1):
-        one, wide = np.moveaxis(edge.copy(), axis, 0), np.moveaxis(edge, axis, 0)
-        for step in (1, 2):
-            wide[step:] = np.maximum(wide[step:], one[:-step])
-            wide[:-step] = np.maximum(wide[:-step], one[step:])
-    return Stamp(ink, edge)
+    return Stamp(ink, maximum_filter(ink, 5, mode="nearest"))
 
 
 @cache

@@ -14,12 +14,12 @@ import numpy as np
 
 from ..imaging.inspection import Inspection
 from ..imaging.orientation import reoriented
-from ..imaging.volume import Array, Volume, times
+from ..imaging.volume import Array, Volume, first_channel, times
 from ..scoring.compare_runs import RunComparison
 from ..scoring.scores import Scores
 from ..support.texts import counted, legible
 from .comparison import HEADS, comparison_row
-from .display import display_window, first_channel
+from .display import display_window
 from .drawing import as_png, colour_of
 from .preview import TILE, Tile, caption, flat_tile, montage, painted, tile
 from .render import render
@@ -67,9 +67,6 @@ def fragment(
     """What a notebook shows, as HTML; all that comes from files is escaped.
 
     Args:
-        title: Its first line.
-        lines: What is said below it.
-        tables: Each with its heads.
         pictures: Names, and addresses that hold the pictures.
     """
     return render(
@@ -114,12 +111,8 @@ def thumbnail(path: Path) -> str:
 def _volume(volume: Volume) -> str:
     steps = " x ".join(f"{step:.4g}" for step in volume.spacing)
     item = volume.item
-    facts = [
-        item.modality if item is not None else None,
-        item.description if item is not None else None,
-        f"{volume.channels} channels" if volume.channels > 1 else None,
-        str(volume.array.dtype),
-    ]
+    facts = [item.modality, item.description] if item is not None else []
+    facts += [f"{volume.channels} channels" if volume.channels > 1 else None, str(volume.array.dtype)]
     title = f"Volume of {times(volume.shape)} voxels, {steps} mm"
     lines = [", ".join(fact for fact in facts if fact)]
     if 0 in volume.array.shape:
@@ -135,7 +128,7 @@ def middle_slices(volume: Volume) -> bytes:
     They lie as radiologists look at them, see `voxgraft.reports.preview`; an image of two axes is shown as it is.
     """
     image, _ = reoriented(volume)
-    channel = first_channel(image)
+    channel = first_channel(image).array
     planes = [channel] if image.dims == 2 else [np.take(channel, n // 2, axis) for axis, n in enumerate(channel.shape)]
     values = _structures_in(planes)
     if values is not None:
@@ -167,9 +160,7 @@ def _drawn(tiles: Sequence[Tile], values: Sequence[int]) -> Array:
 
 def _structures_in(planes: Sequence[Array]) -> list[int] | None:
     """The values of structures, where an image is a mask: few small whole numbers that are not negative."""
-    if any(plane.dtype.kind not in "bui" for plane in planes):
-        return None
-    if any(plane.size and (plane.min() < 0 or plane.max() > 65535) for plane in planes):
+    if any(p.dtype.kind not in "bui" or p.min(initial=0) < 0 or p.max(initial=0) > 65535 for p in planes):
         return None
     found = sorted({int(value) for plane in planes for value in np.unique(plane)} - {0})
     return found if len(found) <= STRUCTURES else None

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..imaging.orientation import reoriented
-from ..imaging.structures import Labels
-from ..imaging.volume import Array, Volume
+from ..imaging.structures import Labels, box_of
+from ..imaging.volume import Array, Volume, first_channel
 from ..support.texts import counted
-from .display import BACKGROUND, display_window, first_channel, grey_of, plane_name, shown_axis
+from .display import BACKGROUND, display_window, grey_of, plane_name, shown_axis
 from .drawing import CAPTION, LETTER, WORD, Picture, as_jpeg, outline, write_words
 from .preview import MARKS, enlarged
 
@@ -100,7 +100,7 @@ def _sliced(
     index = int(wrong.argmax()) if wrong.any() else int(np.count_nonzero(wanted, axis=others).argmax())
     grey = None
     if image is not None:
-        channel = first_channel(image)
+        channel = first_channel(image).array
         window = display_window(channel, modality, channel[wanted != 0])
         grey = grey_of(np.moveaxis(channel, axis, 0)[index], window)
     number = f"slice {index + 1} of {found.shape[axis]}"
@@ -135,14 +135,11 @@ def _labels(volume: Volume) -> Array:
 def _shown(found: Array, wanted: Array, spacing: tuple[float, ...]) -> tuple[slice, ...]:
     """What is shown of a plane: the masks, some millimetres around them, and not too little."""
     box = []
-    for axis, (step, length) in enumerate(zip(spacing, found.shape, strict=True)):
-        there = np.flatnonzero(((found != 0) | (wanted != 0)).any(axis=1 - axis))
-        if not len(there):
-            return (slice(None), slice(None))
+    for there, step, length in zip(box_of((found != 0) | (wanted != 0)) or (), spacing, found.shape, strict=False):
         more = round(AROUND / step)
-        missing = max(0, round(LEAST * length) - (int(there[-1] - there[0]) + 1 + 2 * more))
+        missing = max(0, round(LEAST * length) - (there.stop - there.start + 2 * more))
         more += (missing + 1) // 2
-        box.append(slice(max(0, int(there[0]) - more), min(length, int(there[-1]) + 1 + more)))
+        box.append(slice(max(0, there.start - more), min(length, there.stop + more)))
     return tuple(box)
 
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from ..imaging.orientation import reoriented
 from ..imaging.structures import boxes_of
-from ..imaging.volume import Array, Colour, Volume
+from ..imaging.volume import Array, Colour, Volume, first_channel
 from ..support.files import atomic_write
-from .display import BACKGROUND, display_window, first_channel, grey_of, low_is_bright, shown_axis
+from .display import BACKGROUND, display_window, grey_of, low_is_bright, shown_axis
 from .drawing import (
     CAPTION,
     LETTER,
@@ -58,10 +58,6 @@ def preview(scan: Volume, mask: Volume, modality: Modality | None, target: Path,
 
     Args:
         scan, mask, modality, names: See `previewed`.
-        target: The file.
-
-    Raises:
-        DataError: It cannot be written.
     """
     picture = previewed(scan, mask, modality, names)
     with atomic_write(target) as path:
@@ -89,14 +85,14 @@ def previewed(
     named = dict(names or {})
     colours = {value: colour_of(index) for index, value in enumerate(sorted({*boxes, *named}))}
     inside = None if modality else _inside(image, values, boxes)
-    window = display_window(first_channel(image), modality, inside)
+    window = display_window(first_channel(image).array, modality, inside)
     if low_is_bright(scan.item):
         window = window[::-1]
     if image.dims == 2:
         tiles = [flat_tile(image, values, window)]
     else:
         axis = shown_axis(image.spacing)
-        tiles = [tile(image, values, axis, index, window) for index in worth_a_glance(values, axis, boxes=boxes)]
+        tiles = [tile(image, values, axis, index, window) for index in worth_a_glance(values, axis, boxes)]
     legend = [(name if value in boxes else f"{name}: not found", colours[value]) for value, name in named.items()]
     plain, places = montage(tiles, legend)
     if plain.ndim == 2:
@@ -142,7 +138,7 @@ def _inside(image: Volume, labels: Array, boxes: Boxes) -> Array | None:
     if not boxes:
         return None
     value, box = max(boxes.items(), key=lambda pair: np.prod([part.stop - part.start for part in pair[1]]))
-    return np.asarray(first_channel(image)[box][labels[box] == value])
+    return np.asarray(first_channel(image).array[box][labels[box] == value])
 
 
 def _one_map(mask: Volume) -> Volume:
@@ -156,28 +152,24 @@ def _one_map(mask: Volume) -> Volume:
     return mask.with_array(values)
 
 
-def worth_a_glance(labels: Array, axis: int, most: int = SLICES, boxes: Boxes | None = None) -> list[int]:
+def worth_a_glance(labels: Array, axis: int, boxes: Boxes | None = None) -> list[int]:
     """Where each structure is largest, then evenly through all that was found; through the scan where nothing was.
 
     Args:
-        labels: Shape (i, j, k).
         axis: Across which the slices lie.
-        most: At most so many slices.
         boxes: The bounding boxes of structures by value, where they are known.
     """
     others = tuple(a for a in range(3) if a != axis)
     boxes = _found(labels) if boxes is None else boxes
     if not boxes:
-        return _evenly(0, labels.shape[axis] - 1, min(most, labels.shape[axis]))
-    peaks = []
-    for value, box in boxes.items():
-        area = np.count_nonzero(labels[box] == value, axis=others)
-        peaks.append(box[axis].start + int(area.argmax()))
+        return _evenly(0, labels.shape[axis] - 1, min(SLICES, labels.shape[axis]))
+    areas = {value: np.count_nonzero(labels[box] == value, axis=others) for value, box in boxes.items()}
+    peaks = [boxes[value][axis].start + int(area.argmax()) for value, area in areas.items()]
     first, last = min(box[axis].start for box in boxes.values()), max(box[axis].stop for box in boxes.values()) - 1
-    chosen = list(dict.fromkeys(peaks))[:most]
-    near = max(1, (last - first) // (2 * most))
-    for index in _evenly(first, last, most):
-        if len(chosen) < most and all(abs(index - other) >= near for other in chosen):
+    chosen = list(dict.fromkeys(peaks))[:SLICES]
+    near = max(1, (last - first) // (2 * SLICES))
+    for index in _evenly(first, last, SLICES):
+        if len(chosen) < SLICES and all(abs(index - other) >= near for other in chosen):
             chosen.append(index)
     return sorted(chosen)
 
@@ -216,9 +208,7 @@ class Tile(NamedTuple):
 
         Args:
             plane: Of the image (first, second axis[, colour]).
-            mask: Labels of the same plane.
             steps: Millimetres along both axes.
-            longer: Pixels of the longer side.
             words: Its number, what is on the left, and what is up.
         """
         pixels, large = enlarged(plane, mask, steps, longer)
@@ -235,10 +225,8 @@ def tile(image: Volume, labels: Array, axis: int, index: int, window: tuple[floa
 
     Args:
         image, labels: Axes in RAS order.
-        axis, index: Which slice.
-        window: The intensities that are black and white.
     """
-    grey = grey_of(np.moveaxis(first_channel(image), axis, 0)[index], window)
+    grey = grey_of(np.moveaxis(first_channel(image).array, axis, 0)[index], window)
     steps = [step for a, step in enumerate(image.spacing) if a != axis]
     words = f"slice {index + 1} of {image.shape[axis]}"
     return Tile.of(grey, np.moveaxis(labels, axis, 0)[index], steps, TILE, (words, *MARKS[axis]))
@@ -249,7 +237,6 @@ def flat_tile(image: Volume, labels: Array, window: tuple[float, float]) -> Tile
 
     Args:
         image, labels: Shape (i, j), of the image perhaps with channels first.
-        window: The intensities that are black and white.
     """
     channels = image.array.reshape(image.channels, *image.shape)
     planes = [grey_of(channels[c], window) for c in ((0, 1, 2) if image.channels == 3 else (0, 0, 0))]
@@ -265,9 +252,7 @@ def enlarged(colour: Array, mask: Array, steps: Sequence[float], longer: int) ->
 
     Args:
         colour: uint8, grey or with a last axis of three colours.
-        mask: Labels of the same plane.
         steps: Millimetres along both axes.
-        longer: Pixels of the longer side.
 
     Returns:
         Pixels of shape (row, column[, colour]) and labels of shape (row, column).
@@ -318,9 +303,7 @@ def caption(canvas: Canvas, place: tuple[int, int], shown: Tile, names: Names, c
     """Which side is where, the number of the slice, and the names of what it shows, the largest first.
 
     Args:
-        canvas: The picture; is written on.
         place: Row and column where the tile begins.
-        shown: The tile.
         names, colours: Structures by value.
     """
     rows, columns = shown.shape

@@ -7,15 +7,14 @@ import time
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..scoring.bootstrap import POOLED
+from ..scoring.metric import MetricSpec
 from ..scoring.pair import Counts
 from ..scoring.pairs import MEAN
 from ..scoring.scores import CaseScores, Scores
 from ..scoring.subgroups import AGES, FEW
-from ..support.files import write_text
 from .drawing import Picture
 from .plots import box_plot, coloured, reliability_plot
 from .render import render
@@ -40,39 +39,35 @@ class About:
 
 def about(scores: Scores, catalogue: Catalogue) -> dict[str, About]:
     """METRIC -> what its card says; a metric whose plugin is not here says nothing."""
-    cards = {spec.name: spec for _, spec in catalogue.of("metric")}
-    found = {}
-    for metric in scores.summary:
-        card = cards.get(str(scores.metrics.get(metric, {}).get("use", metric)))
-        found[metric] = About(
-            str(getattr(card, "summary", "")),
-            scores.unit(str(getattr(card, "unit", ""))),
-            bool(getattr(card, "higher_is_better", True)),
-        )
-    return found
+    cards = {
+        spec.name: About(spec.summary, scores.unit(spec.unit), spec.higher_is_better)
+        for _, spec in catalogue.of("metric")
+        if isinstance(spec, MetricSpec)
+    }
+    named = {metric: str(scores.metrics.get(metric, {}).get("use", metric)) for metric in scores.summary}
+    return {metric: cards.get(name, About()) for metric, name in named.items()}
 
 
-def worst_cases(scores: Scores, cards: Mapping[str, About], most: int = WORST) -> list[str]:
+def worst_cases(scores: Scores, cards: Mapping[str, About]) -> list[str]:
     """The cases that are worst by the mean over structures of the first metric, worst first; none in which nothing is
     wrong.
 
     A case in which a structure was missed comes first: its mean may be undefined, and is no better for it.
 
     Args:
-        scores: What an evaluation found.
         cards: METRIC -> what its card says, such as which direction is better.
-        most: At most so many cases.
     """
-    for metric in list(scores.summary)[:1]:
-        higher = cards.get(metric, About()).higher_is_better
-        values = {case: _mean(found, metric) for case, found in scores.cases.items()}
-        ranked = [
-            (math.isfinite(value), value if higher else -value, case)
-            for case, value in values.items()
-            if _is_wrong(scores.counts.get(case), value, 1.0 if higher else 0.0)
-        ]
-        return [case for *_, case in sorted(ranked)[:most]]
-    return []
+    metric = next(iter(scores.summary), None)
+    if metric is None:
+        return []
+    higher = cards.get(metric, About()).higher_is_better
+    values = {case: _mean(found, metric) for case, found in scores.cases.items()}
+    ranked = [
+        (math.isfinite(value), value if higher else -value, case)
+        for case, value in values.items()
+        if _is_wrong(scores.counts.get(case), value, 1.0 if higher else 0.0)
+    ]
+    return [case for *_, case in sorted(ranked)[:WORST]]
 
 
 def _is_wrong(counts: Mapping[str, Counts] | None, value: float, best: float) -> bool:
@@ -86,26 +81,6 @@ def _is_wrong(counts: Mapping[str, Counts] | None, value: float, best: float) ->
     return (math.isfinite(value) or missed) and any(count.fp or count.fn for count in counts.values())
 
 
-def write_page(
-    target: Path,
-    scores: Scores,
-    cards: Mapping[str, About],
-    title: str,
-    pictures: Mapping[str, Picture] | None = None,
-    members: Sequence[Sequence[str]] = (),
-) -> None:
-    """Write the page, whole or not at all.
-
-    Args:
-        pictures: CASE -> its worst slice.
-        members: A table of the runs that were put together, its head first.
-
-    Raises:
-        DataError: The disk is full.
-    """
-    write_text(target, page(scores, cards, title, pictures or {}, members))
-
-
 def page(
     scores: Scores,
     cards: Mapping[str, About],
@@ -116,9 +91,6 @@ def page(
     """The page as HTML.
 
     Args:
-        scores: What an evaluation found.
-        cards: METRIC -> what its card says.
-        title: Of the page.
         pictures: CASE -> its worst slice.
         members: A table of the runs that were put together, its head first.
     """
@@ -172,12 +144,10 @@ def _inline(picture: Picture) -> dict[str, str]:
     return {"drawn": address + drawn, "plain": address + plain, "caption": picture.caption}
 
 
-def _results(found: CaseScores, most: int = 4) -> list[str]:
+def _results(found: CaseScores) -> list[str]:
     """The first means of a case in words."""
-    return [
-        f"{metric} {_number(value) if math.isfinite(value := _mean(found, metric)) else 'undefined'}"
-        for metric in list(found)[:most]
-    ]
+    means = {metric: _mean(found, metric) for metric in list(found)[:4]}
+    return [f"{metric} {_number(mean) if math.isfinite(mean) else 'undefined'}" for metric, mean in means.items()]
 
 
 def _plot(metric: str, scores: Scores, card: About) -> str:

@@ -16,13 +16,14 @@ from ..packages.model_card import model_card
 from ..packages.package import amend_package, read_package, write_package
 from ..preprocessing.plan import Plan
 from ..reports.drawing import Picture
-from ..reports.scores import about, worst_cases, write_page
+from ..reports.scores import about, page, worst_cases
 from ..scoring.comparison import direction, read_run
 from ..scoring.pair import Counts
 from ..scoring.pairs import MEAN
 from ..scoring.scores import Scores, is_missed, mean_of
 from ..scoring.transfer_verdict import judge
 from ..scoring.worth import summed_up, worthless
+from ..support.files import write_text
 from ..support.texts import counted, without_paths
 from ..workflow.yaml import dump
 from .cross_validation import Member, folder_of, members_of, merged_documents, read_member
@@ -223,7 +224,8 @@ class Pool:
         spreads = spread(members, scores, patients)
         specs = about(whole, run.catalogue)
         shown = _pictures(run, members, worst_cases(whole, specs))
-        write_page(run.folder / "evaluate" / "scores.html", whole, specs, title, shown, member_table(spreads))
+        html = page(whole, specs, title, shown, member_table(spreads))
+        write_text(run.folder / "evaluate" / "scores.html", html)
         run.write("evaluate/members.json", spreads)
         package = read_package(run.package)
         facts = [read_package(folder_of(run, member) / "package").facts for member in members]

@@ -11,7 +11,7 @@ have one: distances and lesions of different patients cannot be pooled.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,13 +76,9 @@ def _by_patient(values: NDArray[Any], groups: Sequence[int], patients: int) -> N
     return sums
 
 
-REPLICATES = 1000
+MICRO_REPLICATES = 1000
 POOLED = "all"
 """The name under which the structures' counts added up stand, where there are several."""
-
-
-class _NoMasksError(Exception):
-    """A metric asked for more than counts."""
 
 
 def micro_averages(
@@ -106,7 +102,7 @@ def micro_averages(
     if len(inside) > 1:
         names = [*names, POOLED]
         table = np.concatenate([table, table[:, inside].sum(1, keepdims=True)], axis=1)
-    drawn = _draw(np.random.default_rng(SEED), len(table), REPLICATES)
+    drawn = _draw(np.random.default_rng(SEED), len(table), MICRO_REPLICATES)
     result: dict[str, dict[str, dict[str, Any]]] = {}
     for name, chosen in named_metrics(metrics).items():
         metric = chosen.build()
@@ -115,14 +111,7 @@ def micro_averages(
         for column, structure in enumerate(names):
             sums = table[:, column]
             value = _value(chosen, metric, sums.sum(0))
-            low, high = (
-                _interval([_value(chosen, metric, row) for row in drawn @ sums])
-                if len(table) > 1
-                else (
-                    math.nan,
-                    math.nan,
-                )
-            )
+            low, high = _interval([_value(chosen, metric, row) for row in drawn @ sums] if len(table) > 1 else [])
             result.setdefault(name, {})[structure] = {"value": value, "ci95": [low, high]}
     return result
 
@@ -131,25 +120,27 @@ def _counts_by_patient(
     counts: Mapping[str, Mapping[str, Counts]], groups: Mapping[str, int], names: Sequence[str]
 ) -> NDArray[np.int64]:
     """Shape (patient, structure, 4): tp, fp, fn, tn."""
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups[case] for case in counts))}
-    table = np.zeros((len(numbers), len(names), 4), np.int64)
-    for case, case_counts in counts.items():
+    numbers = numbered([groups[case] for case in counts])
+    table = np.zeros((len(set(numbers)), len(names), 4), np.int64)
+    for patient, case_counts in zip(numbers, counts.values(), strict=True):
         for column, name in enumerate(names):
             if (count := case_counts.get(name)) is not None:
-                table[numbers[groups[case]], column] += (count.tp, count.fp, count.fn, count.tn)
+                table[patient, column] += (count.tp, count.fp, count.fn, count.tn)
     return table
+
+
+def numbered(values: Iterable[Hashable]) -> list[int]:
+    """The number of each value, from 0 in the order in which they first appear."""
+    numbers: dict[Hashable, int] = {}
+    return [numbers.setdefault(value, len(numbers)) for value in values]
 
 
 def _of_counts(metric: Metric) -> bool:
     """Whether it needs nothing but counts, nor the size of a voxel, which differs between cases."""
-
-    def refuse() -> Any:
-        raise _NoMasksError
-
     values = []
     for spacing in ((1.0, 1.0, 1.0), (2.0, 2.0, 2.0)):
         try:
-            values.append(float(metric(MaskPair(Counts(3, 2, 1, 5), spacing, refuse))))
+            values.append(float(metric(MaskPair(Counts(3, 2, 1, 5), spacing, _nothing))))
         except Exception:  # whatever it needed was not there
             return False
     return math.isfinite(values[0]) and values[0] == values[1]
@@ -161,7 +152,7 @@ def _value(chosen: Selected[Metric], metric: Metric, row: NDArray[Any]) -> float
 
 
 def _nothing() -> Any:
-    raise _NoMasksError
+    raise LookupError("there are no masks, only counts")
 
 
 def _interval(values: Sequence[float]) -> tuple[float, float]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..imaging.structures import box_of
+
 if TYPE_CHECKING:
     from .pairs import Structure
 
@@ -81,8 +83,6 @@ class Watch:
     Args:
         truth: Gives the boolean mask of a structure in a part of the reference.
         shape: Of the reference, (i, j[, k]).
-        spacing: Millimetres along each axis.
-        structures: What is scored.
         binnings: What the metrics ask for.
         ignored: Voxels that do not count, or None.
     """
@@ -111,7 +111,6 @@ class Watch:
         """Take in the probabilities of one part of the scan.
 
         Args:
-            part: Where it lies, a slice for each axis.
             probability: Gives the probabilities of a structure in that part.
         """
         for structure in self._structures:
@@ -140,15 +139,14 @@ class Watch:
 
 def _within(truth: NDArray[np.bool_], margin: float | None, spacing: Sequence[float]) -> tuple[slice, ...] | None:
     """The box of a mask, so many millimetres wider at each end."""
-    box = []
-    for axis, (step, length) in enumerate(zip(spacing, truth.shape, strict=True)):
-        others = tuple(other for other in range(truth.ndim) if other != axis)
-        inside = np.flatnonzero(truth.any(axis=others))
-        if not len(inside):
-            return None
-        more = length if margin is None else math.ceil(margin / step - 1e-9)
-        box.append(slice(max(0, int(inside[0]) - more), min(length, int(inside[-1]) + 1 + more)))
-    return tuple(box)
+    box = box_of(truth)
+    if box is None or margin is None:
+        return box and tuple(slice(0, length) for length in truth.shape)
+    steps = [math.ceil(margin / step - 1e-9) for step in spacing]
+    return tuple(
+        slice(max(0, side.start - more), min(length, side.stop + more))
+        for side, more, length in zip(box, steps, truth.shape, strict=True)
+    )
 
 
 def pooled(cases: Iterable[Mapping[str, Reliability]]) -> dict[str, dict[str, list[Any]]]:

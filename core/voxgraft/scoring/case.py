@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -50,12 +50,9 @@ def score_case(
 
     Args:
         prediction, reference: Masks (i, j[, k]) or one channel for each region, on one grid.
-        labels: The structures that are scored.
-        metrics: Each with its options.
 
     Raises:
         DataError: As `measure_case`.
-        BrokenPlugin: A metric failed.
 
     Examples:
         >>> from voxgraft.components.choice import choose
@@ -114,8 +111,6 @@ def watch_case(
 
     Args:
         reference: The reference mask, (i, j[, k]) or one channel for each region.
-        labels: The structures that are scored.
-        metrics: Each with its options.
     """
     how = binnings(metrics)
     if not how:
@@ -123,9 +118,8 @@ def watch_case(
     masks = CaseMasks(reference, reference, replace(labels, regions=(), paint=()))
     from .calibration import Watch
 
-    return Watch(
-        masks.truth, reference.shape, reference.spacing, scored_structures(labels, regions), how, masks.ignored
-    )
+    scored = scored_structures(labels, regions)
+    return Watch(masks.truth, reference.shape, reference.spacing, scored, how, masks.ignored)
 
 
 def scored_structures(labels: Labels, regions: Regions | None = None) -> tuple[Structure, ...]:
@@ -155,10 +149,7 @@ def score_absent(
     """What `score_case` gives for structures that are in neither mask of a case.
 
     Args:
-        voxels: How many voxels the case has.
         spacing: Millimetres along i, j[, k].
-        names: The structures.
-        metrics: Each with its options.
     """
     nothing = np.zeros((2,) * len(spacing), np.bool_)
     pair = MaskPair(Counts(0, 0, 0, voxels), spacing, lambda: (nothing, nothing.copy()))
@@ -166,7 +157,7 @@ def score_absent(
 
 
 def score_pairs(
-    pairs: Iterator[tuple[str, MaskPair]] | Sequence[tuple[str, MaskPair]], metrics: Sequence[Selected[Metric]]
+    pairs: Iterable[tuple[str, MaskPair]], metrics: Sequence[Selected[Metric]]
 ) -> dict[str, dict[str, float]]:
     """Apply metrics to structures, one structure after the other."""
     built = {name: (chosen, chosen.build()) for name, chosen in named_metrics(metrics).items()}
@@ -202,11 +193,6 @@ def value_of(chosen: Selected[Metric], metric: Metric, pair: MaskPair) -> float:
 
     Args:
         chosen: The metric as it was selected; names it and its plugin in the error.
-        metric: The same metric, built.
-        pair: One structure in prediction and reference.
-
-    Raises:
-        BrokenPlugin: It failed.
     """
     try:
         value = float(metric(pair))

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from ..support.files import without_nan
-from .bootstrap import SEED, mean_intervals
+from .bootstrap import SEED, mean_intervals, numbered
 from .metric import MetricSpec
 from .pairs import MEAN
 from .scores import Scores, mean_of
@@ -89,11 +89,7 @@ class Comparison:
 
 
 def read_run(path: Path) -> Scores:
-    """The scores of a run's folder, or of a file that `voxgraft evaluate --out` wrote.
-
-    Raises:
-        DataError: There are none.
-    """
+    """The scores of a run's folder, or of a file that `voxgraft evaluate --out` wrote."""
     if not path.exists():
         raise DataError(f"{path}: there is no such run")
     if path.is_file():
@@ -138,25 +134,12 @@ def compare_all(
         for metric, structure in wanted
         for against, run in pairs
     ]
-    corrected = zip(
-        holm([comparison.p for comparison in comparisons]),
-        benjamini_hochberg([comparison.p for comparison in comparisons]),
-        strict=True,
-    )
-    judged = [
-        replace(comparison, p_holm=by_holm, p_bh=by_bh)
-        for comparison, (by_holm, by_bh) in zip(comparisons, corrected, strict=True)
-    ]
-    correct = holm if correction == "holm" else benjamini_hochberg
-    least = correct([smallest_p(comparison.patients) for comparison in comparisons])
+    by_holm, by_bh = (correct([one.p for one in comparisons]) for correct in (holm, benjamini_hochberg))
+    decide, correct = (by_holm, holm) if correction == "holm" else (by_bh, benjamini_hochberg)
+    least = correct([smallest_p(one.patients) for one in comparisons])
     return [
-        _judged(
-            comparison,
-            comparison.p_holm if correction == "holm" else comparison.p_bh,
-            floor,
-            metrics[comparison.metric],
-        )
-        for comparison, floor in zip(judged, least, strict=True)
+        replace(_judged(one, p, floor, metrics[one.metric]), p_holm=p_holm, p_bh=p_bh)
+        for one, p, floor, p_holm, p_bh in zip(comparisons, decide, least, by_holm, by_bh, strict=True)
     ]
 
 
@@ -165,8 +148,6 @@ def direction(runs: Mapping[str, Scores], metric: str, catalogue: Catalogue) -> 
 
     Args:
         runs: Name -> scores; they know the component behind a metric's name.
-        metric: By its name in the scores.
-        catalogue: Offers the metric's spec.
 
     Raises:
         UnknownComponent: No installed plugin offers the metric.
@@ -330,29 +311,19 @@ def _where_absent(pair: tuple[float, float], absent: bool) -> tuple[float, float
 
 def _patients(cases: Sequence[str], scores: Scores, other: Scores) -> list[int]:
     """The number of each case's patient; cases that either run knows to be of one patient are of one."""
-    above: dict[tuple[int, int], tuple[int, int]] = {}
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def top(node: tuple[int, int]) -> tuple[int, int]:
-        while above.setdefault(node, node) != node:
-            above[node] = above[above[node]]
-            node = above[node]
-        return node
-
-    for case in cases:
-        above[top((0, scores.groups[case]))] = top((1, other.groups[case]))
-    tops = [top((0, scores.groups[case])) for case in cases]
-    numbers = {node: number for number, node in enumerate(dict.fromkeys(tops))}
-    return [numbers[node] for node in tops]
+    ours, theirs = (numbered([run.groups[case] for case in cases]) for run in (scores, other))
+    # the patients of one run that share a patient of the other are neighbours
+    links = coo_array((np.ones(len(cases)), (ours, theirs)), shape=(len(cases), len(cases)))
+    return numbered((connected_components(links @ links.T, directed=False)[1][ours]).tolist())
 
 
 def _judged(comparison: Comparison, p: float, least: float, higher_is_better: bool) -> Comparison:
     verdict: Verdict = TOO_FEW if least >= ALPHA else "no evidence"
     if p < ALPHA and not comparison.mixed:
         seems: Verdict = "better" if (comparison.difference > 0) == higher_is_better else "worse"
-        undefined, undefined_other = comparison.undefined
-        verdict = (
-            "no evidence"
-            if (undefined > undefined_other if seems == "better" else undefined_other > undefined)
-            else seems
-        )
+        left_out, other_left_out = comparison.undefined if seems == "better" else comparison.undefined[::-1]
+        verdict = "no evidence" if left_out > other_left_out else seems
     return replace(comparison, verdict=verdict)

@@ -54,11 +54,7 @@ class Joint:
         return Counts(tp, predicted - tp, referred - tp, self.voxels - predicted - referred + tp)
 
     def check(self, values: Sequence[int]) -> None:
-        """Refuse values that are none of these, nor 0.
-
-        Raises:
-            DataError: There are some.
-        """
+        """Refuse values that are none of these, nor 0."""
         for name, axis in (("prediction", 0), ("reference", 1)):
             strange = sorted(set(self.found[self.table.any(axis)].tolist()) - {0, *values})
             if strange:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..imaging.volume import Volume, millimetres_apart
+from ..imaging.volume import Volume, millimetres_apart, times
 from .confusion import Joint, count
-from .pair import Counts, Crops, Integers, MaskPair
+from .pair import Crops, Integers, MaskPair
 from .pairs import Structure
 from .surface import SurfaceDistances, label_surface_distances
 
@@ -71,15 +72,11 @@ class CaseMasks:
             predicted, truth = self._mask(self._predicted, structure, self.by_region), self.truth(structure)
             counts = count(predicted, truth).counts([1])
             cut = partial(Crops(predicted, truth, [1]).masks, 1)
-            return MaskPair(_without(counts, left_out), self.spacing, cut, calibrated=calibrated)
-        measured = partial(self._distances, structure.values[0]) if len(structure.values) == 1 else None
-        return MaskPair(
-            _without(self._joint.counts(structure.values), left_out),
-            self.spacing,
-            partial(self._crops.masks, *structure.values),
-            measured,
-            calibrated,
-        )
+            return MaskPair(replace(counts, tn=counts.tn - left_out), self.spacing, cut, calibrated=calibrated)
+        single = len(structure.values) == 1
+        measured = (lambda: self._surfaces.get(structure.values[0])) if single else None
+        counts, cut = self._joint.counts(structure.values), partial(self._crops.masks, *structure.values)
+        return MaskPair(replace(counts, tn=counts.tn - left_out), self.spacing, cut, measured, calibrated)
 
     def truth(self, structure: Structure, part: tuple[slice, ...] = ()) -> Mask:
         """A structure or region in the reference, shape (i, j[, k]), or in a part of it."""
@@ -119,9 +116,6 @@ class CaseMasks:
     def _crops(self) -> Crops:
         return Crops(self._predicted, self._referred, self.labels.values)
 
-    def _distances(self, value: int) -> SurfaceDistances | None:
-        return self._surfaces.get(value)
-
     @cached_property
     def _surfaces(self) -> dict[int, SurfaceDistances]:
         """Of all structures together: one pass over the masks."""
@@ -136,7 +130,6 @@ def comparable(prediction: Volume, reference: Volume, labels: Labels) -> tuple[V
 
     Args:
         prediction, reference: Masks of one case, on one grid.
-        labels: What their values or names stand for.
     """
     masks = CaseMasks(prediction, reference, labels)
     if masks.by_region:
@@ -159,31 +152,14 @@ def upright_spacing(volume: Volume) -> tuple[float, ...]:
     return spacing if through > spacing[2] * (1 - SHEARED) else (spacing[0], spacing[1], through)
 
 
-def label_array(volume: Volume, name: str) -> Integers:
-    """The labels of a mask, shape (i, j[, k]); whole numbers that are stored as fractions are accepted.
-
-    Args:
-        name: What it is called in messages: `prediction` or `reference`.
-
-    Raises:
-        DataError: It has several channels, or holds fractions.
-    """
-    if volume.channels != 1:
-        raise DataError(f"the {name} has {volume.channels} channels; a mask has one, with a value for each structure")
-    return _whole(volume, name)
-
-
 def check_grids(prediction: Volume, reference: Volume) -> None:
     """Refuse two masks that do not lie on one grid.
 
     Grids count as equal where no corner is further apart than 1 % of the smallest spacing, or 0.01 mm.
-
-    Raises:
-        DataError: They differ; the message says by how much.
     """
     if prediction.shape != reference.shape:
-        predicted_size, reference_size = ("x".join(map(str, volume.shape)) for volume in (prediction, reference))
-        raise DataError(f"the prediction has {predicted_size} voxels and the reference {reference_size}; {_REMEDY}")
+        sizes = f"{times(prediction.shape)} voxels and the reference {times(reference.shape)}"
+        raise DataError(f"the prediction has {sizes}; {_REMEDY}")
     apart = millimetres_apart(prediction.affine, reference.affine, reference.shape)
     if apart > max(0.01, 0.01 * min(reference.spacing)):
         raise DataError(f"the grids of prediction and reference lie up to {apart:.3g} mm apart; {_REMEDY}")
@@ -193,12 +169,13 @@ _REMEDY = "bring the prediction into the reference's grid with `voxgraft convert
 
 
 def values_in(prediction: Volume, reference: Volume) -> tuple[int, ...]:
-    """The values other than 0 that stand in two masks of one shape.
-
-    Raises:
-        DataError: They cannot be masks.
-    """
-    return count(label_array(prediction, "prediction"), label_array(reference, "reference")).values
+    """The values other than 0 that stand in two masks of one shape."""
+    for name, volume in (("prediction", prediction), ("reference", reference)):
+        if volume.channels != 1:
+            raise DataError(
+                f"the {name} has {volume.channels} channels; a mask has one, with a value for each structure"
+            )
+    return count(_whole(prediction, "prediction"), _whole(reference, "reference")).values
 
 
 def _whole(volume: Volume, name: str) -> NDArray[Any]:
@@ -241,7 +218,3 @@ def _ignored(reference: NDArray[Any], value: int | None, dims: int) -> Mask | No
     first = reference if reference.ndim == dims else reference[0]
     where: Mask = first == value
     return where if where.any() else None
-
-
-def _without(counts: Counts, voxels: int) -> Counts:
-    return Counts(counts.tp, counts.fp, counts.fn, counts.tn - voxels)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from ..imaging.formats import ReaderSpec, choose_reader
+from ..imaging.formats import ReaderSpec, choose_reader, specs
 from ..imaging.read import scan, scan_files
 from ..support.texts import composed
 
@@ -42,7 +42,6 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
 
     Args:
         predictions, references: Two files, or two folders.
-        catalogue: Whose readers tell what a mask is.
 
     Raises:
         DataError: A path is not there, one is a file and the other a folder, no name is in both, or slices of several
@@ -90,7 +89,6 @@ def files_of(path: Path, cases: Sequence[str], catalogue: Catalogue) -> dict[str
     Args:
         path: A folder, or the file or series of the only case.
         cases: The names to look for; `CASE_0000` is found as well.
-        catalogue: Whose readers tell what ending a file's name has.
 
     Raises:
         DataError: There is no such path, or it holds no file with a case's name.
@@ -124,7 +122,8 @@ def _masks(folder: Path, catalogue: Catalogue) -> dict[str, list[Path]]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            of_batch = [file for file in _readable(entry, catalogue) if file_name(file, catalogue) == MASK]
+            files = [file for file in sorted(entry.iterdir()) if file.is_file() and _suffix(file, catalogue)]
+            of_batch = [file for file in files if file_name(file, catalogue) == MASK]
             if of_batch or _is_series(entry, catalogue):
                 masks.setdefault(composed(entry.name), []).append(min(of_batch, key=_preference, default=entry))
         elif _suffix(entry, catalogue) or choose_reader(entry, catalogue) is not None:
@@ -153,12 +152,6 @@ def _is_series(folder: Path, catalogue: Catalogue) -> bool:
     return len([item for item in items if item.kind == "structures"] or items) == 1
 
 
-def _readable(folder: Path, catalogue: Catalogue) -> Iterator[Path]:
-    for file in sorted(folder.iterdir(), key=lambda path: path.name):
-        if file.is_file() and _suffix(file, catalogue):
-            yield file
-
-
 def _preference(mask: Path) -> bool:
     """A batch leaves one mask in several formats; the NIfTI file is in the scan's own grid."""
     return not mask.name.lower().endswith((".nii.gz", ".nii"))
@@ -173,8 +166,7 @@ def file_name(file: Path, catalogue: Catalogue) -> str:
 def _suffix(file: Path, catalogue: Catalogue) -> str:
     """The longest ending that a reader claims; nothing where none does."""
     name = file.name.lower()
-    readers = [spec for _, spec in catalogue.of("reader") if isinstance(spec, ReaderSpec)]
-    suffixes = (suffix for spec in readers for suffix in spec.suffixes)
+    suffixes = (suffix for spec in specs(catalogue).values() for suffix in spec.suffixes)
     return max((suffix for suffix in suffixes if name.endswith(suffix)), key=len, default="")
 
 

@@ -117,8 +117,6 @@ def measure_values(
         channels: The voxels (i, j[, k]) and the unit of each channel, in the grid of the mask; an empty unit leaves
             the channel out. Of several channels with one unit the first counts.
         mask: Label values (i, j[, k]), or 0 and 1 (structure, i, j[, k]).
-        labels: What is in it.
-        catalogue: Offers the measurements.
         only: One measurement with its options, instead of all.
     """
     from ..imaging.structures import each_structure

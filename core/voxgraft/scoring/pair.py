@@ -81,11 +81,8 @@ def find_lesions(
     """Find the lesions of two masks.
 
     Args:
-        prediction: Boolean, shape (i, j[, k]).
-        reference: The same shape.
         connectivity: Neighbours that count as connected: 6 (faces), 18 (and edges) or 26 (and corners); in images of
-            two
-            axes 4 (or 6) and 8 (or 18, 26).
+            two axes 4 (or 6) and 8 (or 18, 26).
         smallest: Cubic millimetres (square ones in 2D) that a lesion must have; smaller ones are taken out of both
             masks before anything is matched.
 
@@ -210,8 +207,7 @@ class MaskPair:
         return None if self.empty else area_distances(*self.masks(), self.spacing)
 
     def lesions(self, connectivity: int = 26, smallest: float = 0.0) -> Lesions:
-        """The connected parts of both masks (see `voxgraft.scoring.lesions.find_lesions`)."""
-
+        """The connected parts of both masks (see `find_lesions`)."""
         key = connectivity, smallest
         if key not in self._lesions:
             self._lesions[key] = find_lesions(*self.masks(), self.spacing, connectivity, smallest)
@@ -226,7 +222,7 @@ class Crops:
     """
 
     def __init__(self, prediction: Integers, reference: Integers, values: Sequence[int]) -> None:
-        self._arrays = tuple(_numbers(array) for array in (prediction, reference))
+        self._arrays = tuple(a.view(np.uint8) if a.dtype == np.bool_ else a for a in (prediction, reference))
         self._highest = max(values)
 
     def masks(self, *values: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -242,16 +238,5 @@ class Crops:
 
     def _cut(self, array: NDArray[Any], box: Box | None, values: Sequence[int]) -> NDArray[np.bool_]:
         """The margin is made here, not cut out: a structure may touch the border of the image."""
-        if box is None:
-            inside = np.zeros((0,) * array.ndim, np.bool_)
-        elif len(values) == 1:
-            inside = array[box] == values[0]
-        else:
-            inside = np.isin(array[box], values)
-        mask = np.zeros(tuple(n + 2 for n in inside.shape), np.bool_)
-        mask[(slice(1, -1),) * array.ndim] = inside
-        return mask
-
-
-def _numbers(array: Integers) -> NDArray[Any]:
-    return array.view(np.uint8) if array.dtype == np.bool_ else array
+        part = array[box if box is not None else (slice(0, 0),) * array.ndim]
+        return np.pad(part == values[0] if len(values) == 1 else np.isin(part, values), 1)

@@ -16,13 +16,12 @@ from ..errors import BadImage, DataError, UsageError, VoxGraftError
 from ..imaging.orientation import orientation_of, reoriented
 from ..imaging.read import find, only, read_item
 from ..imaging.structures import Label, Labels, Source
-from ..imaging.volume import ImageRef, Item, Volume
+from ..imaging.volume import ImageRef, Item, Volume, first_channel
 from ..labels.label_map import folded, map_segments, match_labels, some
 from ..labels.masks import read_mask, read_values
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
-    from ..imaging.structures import Labels
 
 Pair = tuple[Path, Path]
 
@@ -50,15 +49,14 @@ def read_pair(
         raise DataError(f"{path}: holds structures by name; say which values they have with --labels NAME=VALUE,...")
     if labels is not None and all(objects):
         grid = _common_grid(pair, items, catalogue, scan)
-        return _of_object(pair[0], items[0], grid, labels, catalogue), _of_object(
-            pair[1], items[1], grid, labels, catalogue
-        )
+        first, second = (_of_object(*one, grid, labels, catalogue) for one in zip(pair, items, strict=True))
+        return first, second
     if labels is not None and objects[0]:
         reference = _reference(pair[1], labels, catalogue)
-        return _of_object(pair[0], items[0], _one_channel(reference), labels, catalogue), reference
+        return _of_object(pair[0], items[0], first_channel(reference), labels, catalogue), reference
     prediction = _by_name(read_values(ImageRef(pair[0]), labels, catalogue), labels, pair[0])
     if labels is not None and objects[1]:
-        return prediction, _of_object(pair[1], items[1], _one_channel(prediction), labels, catalogue)
+        return prediction, _of_object(pair[1], items[1], first_channel(prediction), labels, catalogue)
     reference = _reference(pair[1], labels, catalogue)
     return turned(prediction, reference), reference
 
@@ -72,7 +70,7 @@ def labels_named_in(pairs: Iterable[Pair], catalogue: Catalogue) -> Labels | Non
     Returns:
         None unless all masks that can be read name their structures.
     """
-    names: dict[str, list[Source]] = {}
+    names: dict[str, dict[Source, None]] = {}
     for pair in pairs:
         try:
             items = [_item(path, catalogue) for path in pair]
@@ -81,28 +79,17 @@ def labels_named_in(pairs: Iterable[Pair], catalogue: Catalogue) -> Labels | Non
         if not all(item.facts.get("names") for item in items):
             return None
         for name in items[1].facts["names"]:
-            _add(names, folded(name), str(name))
-        same = _by_code(items[0], items[1])
+            names.setdefault(folded(name), {})[str(name)] = None
+        own, others = (_terms(item) for item in items)
+        same = {name: others[code] for code, name in own.items() if code in others}
         for name in items[0].facts["names"]:
             key = folded(name)
-            _add(names, key if key in names or name not in same else folded(same[name]), str(name))
+            key = key if key in names or name not in same else folded(same[name])
+            names.setdefault(key, {})[str(name)] = None
     if not names:
         return None
-    return Labels(
-        tuple(Label(n, str(row[0]), sources=tuple(row)) for n, row in enumerate(names.values(), 1)), by_option=True
-    )
-
-
-def _add(names: dict[str, list[Source]], key: str, name: str) -> None:
-    row = names.setdefault(key, [])
-    if name not in row:
-        row.append(name)
-
-
-def _by_code(item: Item, other: Item) -> dict[str, str]:
-    """The name in another object for names of an object, where one coded term stands for one structure in both."""
-    own, other_terms = (_terms(described) for described in (item, other))
-    return {name: other_terms[code] for code, name in own.items() if code in other_terms}
+    found = [Label(number, str(next(iter(row))), sources=tuple(row)) for number, row in enumerate(names.values(), 1)]
+    return Labels(tuple(found), by_option=True)
 
 
 def _terms(item: Item) -> dict[str, str]:
@@ -130,24 +117,13 @@ def _reference(path: Path, labels: Labels | None, catalogue: Catalogue) -> Volum
 
 
 def _of_object(path: Path, item: Item, like: Volume, labels: Labels, catalogue: Catalogue) -> Volume:
-    """Named structures in a grid; those that `labels` does not know are left out.
-
-    Raises:
-        DataError: It knows none of them.
-    """
+    """Named structures in a grid; those that `labels` does not know are left out."""
     names = [str(name) for name in item.facts.get("names") or ()]
     if names and not match_labels(names, labels, path):
         raise DataError(f"{path}: holds the structures {some(names)}, and --labels names none of them")
-    known = replace(labels, others="background" if labels.others == "error" else labels.others)
-    if not labels.regions:
-        known = replace(known, overlap="keep")
-    reference = ImageRef(path, files=item.files)
-    return read_mask(reference, like, known, catalogue)
-
-
-def _one_channel(volume: Volume) -> Volume:
-    """A mask of overlapping structures as an image of one channel in its grid."""
-    return volume if volume.channels == 1 else volume.with_array(volume.array[0])
+    others = "background" if labels.others == "error" else labels.others
+    known = replace(labels, others=others, overlap=labels.overlap if labels.regions else "keep")
+    return read_mask(ImageRef(path, files=item.files), like, known, catalogue)
 
 
 def turned(prediction: Volume, reference: Volume) -> Volume:
@@ -159,8 +135,7 @@ def turned(prediction: Volume, reference: Volume) -> Volume:
         return prediction
     straight, _ = reoriented(prediction)
     affine = np.eye(4)
-    for axis, (column, flip) in enumerate(zip(wanted.order, wanted.flips, strict=True)):
-        affine[:3, column] = straight.affine[:3, axis] * (-1 if flip else 1)
+    affine[:3, wanted.order] = straight.affine[:3, :3] * np.where(wanted.flips, -1, 1)
     start = [n - 1 if flip else 0 for n, flip in zip(straight.shape, wanted.flips, strict=True)]
     affine[:3, 3] = straight.affine[:3, :3] @ start + straight.affine[:3, 3]
     return Volume(wanted.undo(straight.array), affine, dims=3, item=prediction.item)
@@ -173,7 +148,7 @@ def _common_grid(pair: Pair, items: list[Item], catalogue: Catalogue, scan: Path
 
         return image_for(scan, items[1], catalogue)
     try:
-        prediction, reference = (_one_channel(read_item(item, catalogue)) for item in items)
+        prediction, reference = (first_channel(read_item(item, catalogue)) for item in items)
         return _covering(reference, prediction)
     except BadImage as error:
         raise DataError(
@@ -183,11 +158,7 @@ def _common_grid(pair: Pair, items: list[Item], catalogue: Catalogue, scan: Path
 
 
 def _covering(volume: Volume, other: Volume) -> Volume:
-    """The smallest grid in which two grids of one lattice lie, such as those of objects with different slices.
-
-    Raises:
-        BadImage: They are of different lattices.
-    """
+    """The smallest grid in which two grids of one lattice lie, such as those of objects with different slices."""
     other = turned(other, volume)
     columns = np.abs(volume.affine[:3, :3] - other.affine[:3, :3]) * max(*volume.shape, *other.shape)
     start = np.linalg.solve(volume.affine, other.affine[:, 3])[:3]

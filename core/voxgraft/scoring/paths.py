@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from .calibration import Watch
     from .metric import Metric
 
-Grid = tuple[int, tuple[float, ...]]
-"""What a metric needs to know of a case without a structure: the number of voxels, and millimetres between them."""
-
 
 @dataclass(frozen=True, slots=True)
 class Extras:
@@ -91,22 +88,18 @@ def evaluate_paths(
     maps = files_of(extras.probabilities, list(matches.pairs), catalogue) if extras.probabilities else {}
     valid = files_of(extras.valid, list(matches.pairs), catalogue) if extras.valid else None
     scans = files_of(extras.images, list(matches.pairs), catalogue) if extras.images else {}
-    work = Work(labels, list(chosen.values()), catalogue, extras.regions, maps, valid, scans)
+    work = Work(labels, list(chosen.values()), catalogue, extras.regions, maps, valid)
     progress = progress or Progress(quiet=True)
-    measured: dict[str, Measured] = {}
-    grids: dict[str, Grid] = {}
     failed = dict(matches.missing)
     for case, pair in progress.track(matches.pairs.items(), "evaluating", total=len(matches.pairs)):
         try:
-            measured[case], grids[case] = work.measure(case, pair)
+            work.measure(case, *read_pair(pair, labels, catalogue, scans.get(case)))
         except MemoryError:
             failed[case] = f"{pair[1]}: the case does not fit into this machine's memory"
         except VoxGraftError as error:
-            failed[case] = str(error) if str(pair[0]) in str(error) or str(pair[1]) in str(error) else _at(pair, error)
-    if labels is None:
-        add_absent(measured, grids, list(chosen.values()), tuple(extras.regions or ()))
-    scores = gathered(measured, list(chosen.values()), extras.facts, regions=tuple(extras.regions or ()))
-    return replace(scores, failed=dict(sorted(failed.items())), unmatched=matches.unmatched)
+            named = any(str(path) in str(error) for path in pair)
+            failed[case] = str(error) if named else f"{pair[0]} against {pair[1]}: {error}"
+    return replace(work.scores(extras.facts), failed=dict(sorted(failed.items())), unmatched=matches.unmatched)
 
 
 def choose_metrics(texts: Sequence[str], catalogue: Catalogue) -> dict[str, Selected[Metric]]:
@@ -125,32 +118,33 @@ def choose_metrics(texts: Sequence[str], catalogue: Catalogue) -> dict[str, Sele
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How the cases of one evaluation are measured."""
+    """How the cases of one evaluation are measured, and what was found of them.
+
+    Attributes:
+        palettes: The colours of masks so far, by their paths.
+        grids: CASE -> what a metric needs to know of it without a structure: the number of voxels, and millimetres.
+    """
 
     labels: Labels | None
     metrics: list[Selected[Metric]]
     catalogue: Catalogue
-    regions: Regions | None
-    maps: Mapping[str, Path]
-    valid: Mapping[str, Path] | None
-    scans: Mapping[str, Path]
+    regions: Regions | None = None
+    maps: Mapping[str, Path] = field(default_factory=dict)
+    valid: Mapping[str, Path] | None = None
     palettes: dict[str, Mapping[int, Colour]] = field(default_factory=dict)
+    measured: dict[str, Measured] = field(default_factory=dict)
+    grids: dict[str, tuple[int, tuple[float, ...]]] = field(default_factory=dict)
 
-    def measure(self, case: str, pair: tuple[Path, Path]) -> tuple[Measured, Grid]:
-        """Score a case on disk."""
-        return self.measure_volumes(case, *read_pair(pair, self.labels, self.catalogue, self.scans.get(case)))
-
-    def measure_volumes(self, case: str, prediction: Volume, reference: Volume) -> tuple[Measured, Grid]:
-        """Score a case in memory.
+    def measure(self, case: str, prediction: Volume, reference: Volume) -> None:
+        """Score a case.
 
         Args:
-            case: Its name.
             prediction, reference: Masks in one order of axes.
         """
         self._compare_palettes(prediction, reference)
         inside = self._inside(case, reference)
         voxels = int(np.prod(reference.shape)) if inside is None else int(inside.sum())
-        grid = voxels, reference.spacing
+        self.grids[case] = voxels, reference.spacing
         labels = self.labels
         if inside is not None:
             check_grids(prediction, reference)
@@ -159,13 +153,33 @@ class Work:
             check_grids(prediction, reference)
             values = {*values_in(prediction, reference), *(v for part in (self.regions or {}).values() for v in part)}
             if not values:
-                return Measured({name: {} for name in named_metrics(self.metrics)}), grid
+                self.measured[case] = Measured({name: {} for name in named_metrics(self.metrics)})
+                return
             labels = Labels(tuple(Label(value, str(value)) for value in sorted(values)))
         if inside is not None:
             labels = replace(labels, bounded=True)
             reference = _bounded(reference, inside, labels)
         watch = self._watched(case, reference, labels)
-        return measure_case(prediction, reference, labels, self.metrics, self.regions, watch), grid
+        self.measured[case] = measure_case(prediction, reference, labels, self.metrics, self.regions, watch)
+
+    def scores(self, facts: Facts | None = None) -> Scores:
+        """What was found of all cases."""
+        if self.labels is None:
+            self._add_absent()
+        return gathered(self.measured, self.metrics, facts, regions=tuple(self.regions or ()))
+
+    def _add_absent(self) -> None:
+        """Score, in each case, the structures that only other cases have, as if they had been named from the start."""
+        regions = tuple(self.regions or ())
+        every = {name for result in self.measured.values() for found in result.values.values() for name in found}
+        names = [*sorted(every - set(regions), key=int), *(name for name in regions if name in every)]
+        for case, result in self.measured.items():
+            voxels, spacing = self.grids[case]
+            missing = [name for name in names if name not in next(iter(result.values.values()))]
+            for metric, values in score_absent(voxels, spacing, missing, self.metrics).items():
+                merged = {**result.values[metric], **values}
+                result.values[metric] = {name: merged[name] for name in names}
+            result.counts.update({name: Counts(0, 0, 0, voxels) for name in missing})
 
     def _compare_palettes(self, *masks: Volume) -> None:
         """Refuse a case whose palettes give a number another colour than its own or an earlier case's."""
@@ -242,30 +256,3 @@ def _choose(text: str, catalogue: Catalogue) -> Selected[Metric]:
         raise UsageError(f"metric {text!r}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except PydanticCustomError as error:
         raise UsageError(f"metric {text!r}: {error.message()}") from None
-
-
-def add_absent(
-    measured: dict[str, Measured], grids: dict[str, Grid], metrics: Sequence[Selected[Metric]], regions: Sequence[str]
-) -> None:
-    """Score, in each case, the structures that only other cases have, as if they had been named from the start.
-
-    Args:
-        measured: What was found of each case; is completed.
-        grids: Of each case.
-        metrics: Each with its options.
-        regions: Names of unions, which stand last.
-    """
-    every = {name for result in measured.values() for values in result.values.values() for name in values}
-    names = [*sorted(every - set(regions), key=int), *(name for name in regions if name in every)]
-    for case, result in measured.items():
-        voxels, spacing = grids[case]
-        missing = [name for name in names if name not in next(iter(result.values.values()))]
-        absent = score_absent(voxels, spacing, missing, metrics)
-        for metric, values in absent.items():
-            merged = {**result.values[metric], **values}
-            result.values[metric] = {name: merged[name] for name in names}
-        result.counts.update({name: Counts(0, 0, 0, voxels) for name in missing})
-
-
-def _at(pair: tuple[Path, Path], error: VoxGraftError) -> str:
-    return f"{pair[0]} against {pair[1]}: {error}"

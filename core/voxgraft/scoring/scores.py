@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import DataError
 from ..support.files import atomic_write, read_json, without_nan
 from ..support.texts import Shown, counted, write_rows
-from .bootstrap import mean_intervals, micro_averages
+from .bootstrap import mean_intervals, micro_averages, numbered
 from .case import Measured, named_metrics
 from .pair import Counts
 from .pairs import MEAN
@@ -101,8 +101,7 @@ class Scores(Shown):
             (0.8, 2)
         """
         ordered = sorted(cases)
-        patient = {case: ("patient", patients[case]) if patients and case in patients else (case,) for case in ordered}
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(patient.values()))}
+        named = [("patient", patients[case]) if patients and case in patients else (case,) for case in ordered]
         known, lost = counts or {}, missed or {}
         return cls(
             cases={
@@ -112,7 +111,7 @@ class Scores(Shown):
                 }
                 for case in ordered
             },
-            groups={case: numbers[patient[case]] for case in ordered},
+            groups=dict(zip(ordered, numbered(named), strict=True)),
             failed=dict(failed or {}),
             unmatched=tuple(unmatched),
             metrics={name: dict(options) for name, options in (metrics or {}).items()},
@@ -149,12 +148,12 @@ class Scores(Shown):
         not), `sd` (of a sample), `median`. A number that does not exist is NaN.
         """
         columns = self._columns()
-        table = np.array([[self._value(case, *column) for column in columns] for case in self.cases], dtype=np.float64)
-        table = table.reshape(len(self.cases), len(columns))
-        numbers = {
-            group: number for number, group in enumerate(dict.fromkeys(self.groups[case] for case in self.cases))
-        }
-        intervals = mean_intervals(table, [numbers[self.groups[case]] for case in self.cases])
+        rows = [
+            [metrics.get(metric, {}).get(structure, math.nan) for metric, structure in columns]
+            for metrics in self.cases.values()
+        ]
+        table = np.array(rows, dtype=np.float64).reshape(len(self.cases), len(columns))
+        intervals = mean_intervals(table, numbered([self.groups[case] for case in self.cases]))
         result: dict[str, dict[str, dict[str, Any]]] = {}
         for (metric, structure), values, interval in zip(columns, table.T, intervals, strict=True):
             result.setdefault(metric, {})[structure] = _summarised(values, interval.tolist())
@@ -169,25 +168,21 @@ class Scores(Shown):
             "failed": self.failed,
             "unmatched": list(self.unmatched),
             "metrics": self.metrics,
-            **{key: value for key, value in self._more().items() if value},
         }
-        plain: dict[str, Any] = without_nan(document)
-        return plain
-
-    def _more(self) -> dict[str, Any]:
-        counts = {
-            case: {name: [count.tp, count.fp, count.fn, count.tn] for name, count in counts.items()}
-            for case, counts in self.counts.items()
-        }
-        return {
+        more = {
             "regions": list(self.regions),
             "micro": self.micro,
             "subgroups": self.subgroups,
             "calibration": self.calibration,
-            "counts": counts,
+            "counts": {
+                case: {name: [count.tp, count.fp, count.fn, count.tn] for name, count in counts.items()}
+                for case, counts in self.counts.items()
+            },
             "missed": self.missed,
             "unsized": list(self.unsized),
         }
+        plain: dict[str, Any] = without_nan({**document, **{key: value for key, value in more.items() if value}})
+        return plain
 
     def unit(self, unit: str) -> str:
         """The unit that values of a metric have, whose own is millimetres or another.
@@ -285,9 +280,6 @@ class Scores(Shown):
             for name in sorted(names, key=lambda structure: structure == MEAN)
         ]
 
-    def _value(self, case: str, metric: str, structure: str) -> float:
-        return self.cases[case].get(metric, {}).get(structure, math.nan)
-
 
 def mean_of(values: Sequence[float]) -> float:
     """The mean of the defined values; NaN where there is none."""
@@ -333,11 +325,11 @@ def gathered(
     """Scores with their micro averages, subgroups and calibration.
 
     Args:
-        measured: CASE -> what was measured.
-        facts: CASE -> what is known of it.
         patients: The patient of each case; by default what `facts` call so, else each case is one.
         regions: Names that do not go into means over structures.
     """
+    from .subgroups import subgroups
+
     facts = facts or {}
     if patients is None:
         patients = {case: facts[case][PATIENT] for case in measured if facts.get(case, {}).get(PATIENT)}
@@ -352,18 +344,10 @@ def gathered(
     return replace(
         scores,
         micro=micro_averages(scores.counts, scores.groups, metrics, regions),
-        subgroups=_subgroups(scores, known),
+        subgroups=subgroups(scores, known) if any(known.values()) else {},
         calibration=_calibration(measured),
         unsized=tuple(case for case in scores.cases if not measured[case].sized),
     )
-
-
-def _subgroups(scores: Scores, facts: Facts) -> dict[str, Any]:
-    if not any(facts.values()):
-        return {}
-    from .subgroups import subgroups
-
-    return subgroups(scores, facts)
 
 
 def _calibration(measured: Mapping[str, Measured]) -> dict[str, dict[str, list[Any]]]:

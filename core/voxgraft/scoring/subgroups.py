@@ -61,7 +61,7 @@ def group_of(column: str, values: Mapping[str, str | float]) -> dict[str, str] |
     known = {word for word in texts.values() if word}
     if numbers and not known:
         if column.lower() in ("age", "patient_age", "patientage"):
-            named = {case: _age_band(number) for case, number in numbers.items()}
+            named = {case: _band(number, AGES, whole=True) for case, number in numbers.items()}
         elif len(set(numbers.values())) <= FEW_NUMBERS:
             named = {case: f"{number:g}" for case, number in numbers.items()}
         else:
@@ -132,22 +132,15 @@ def _number(value: str | float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _age_band(age: float) -> str:
-    place = bisect_right(AGES, age)
-    if place == 0:
-        return f"below {AGES[0]}"
-    if place == len(AGES):
-        return f"{AGES[-1]} and over"
-    return f"{AGES[place - 1]} to {AGES[place] - 1}"
-
-
-def _band(number: float, edges: Sequence[float]) -> str:
+def _band(number: float, edges: Sequence[float], whole: bool = False) -> str:
+    """The name of the band between two edges that a number lies in; `whole` numbers end before the next edge."""
     place = bisect_right(edges, number)
     if place == 0:
         return f"below {edges[0]:.4g}"
     if place == len(edges):
         return f"{edges[-1]:.4g} and over"
-    return f"{edges[place - 1]:.4g} to below {edges[place]:.4g}"
+    low, high = edges[place - 1 : place + 1]
+    return f"{low} to {high - 1}" if whole else f"{low:.4g} to below {high:.4g}"
 
 
 def _ordered(groups: Mapping[str, str]) -> list[str]:

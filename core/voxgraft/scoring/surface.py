@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..imaging.structures import box_of, union
+
 REACH = 4
 """Neighbours are asked up to so many voxels away along each axis."""
 PIECE = 1 << 15
@@ -62,9 +64,7 @@ def surface_distances(
     """Distances between the surfaces of two masks that hold at least one voxel each.
 
     Args:
-        prediction: Boolean, shape (i, j[, k]).
-        reference: The same shape.
-        spacing: Millimetres along each axis.
+        prediction, reference: Boolean, of one shape (i, j[, k]).
     """
     return label_surface_distances(prediction.view(np.uint8), reference.view(np.uint8), spacing)[1]
 
@@ -75,14 +75,12 @@ def label_surface_distances(
     """Distances between the surfaces of every structure that is in both label arrays.
 
     Args:
-        prediction: Labels, unsigned, shape (i, j[, k]); 0 is background.
-        reference: The same shape.
-        spacing: Millimetres along each axis.
+        prediction, reference: Labels, unsigned, of one shape (i, j[, k]); 0 is background.
     """
     order = sorted(range(reference.ndim), key=lambda axis: -abs(reference.strides[axis]))
     steps = tuple(float(spacing[axis]) for axis in order)
     arrays = [array.transpose(order) for array in (prediction, reference)]
-    box = _box(arrays)
+    box = union(*map(box_of, arrays))
     if box is None:
         return {}
     pads = tuple(min(REACH, part.stop - part.start) for part in box)
@@ -96,8 +94,7 @@ def distances_between(
     """Distances between the elements of two arrays of labels, by label; 0 is not an element.
 
     Args:
-        found: Contiguous, with so many zeros around it as `pads` says for each axis.
-        wanted: The same shape.
+        found, wanted: Contiguous, of one shape, with so many zeros around them as `pads` says for each axis.
     """
     ours, theirs = _Points.of(found), _Points.of(wanted)
     near = _neighbours(tuple(spacing), tuple(pads), found.shape)
@@ -168,19 +165,6 @@ def _surface(labels: NDArray[Any], pads: int | Sequence[int]) -> NDArray[Any]:
             mark[-1] = True
         np.multiply(here, edge, out=inner[start:end])
     return result
-
-
-def _box(arrays: Sequence[NDArray[Any]]) -> tuple[slice, ...] | None:
-    """The smallest box that holds everything but 0 of all arrays."""
-    box: list[slice] = []
-    for axis in range(arrays[0].ndim):
-        cut = [array[tuple(box)] for array in arrays]
-        others = tuple(other for other in range(cut[0].ndim) if other != axis)
-        there = np.flatnonzero(np.any([part.any(axis=others) for part in cut], axis=0))
-        if not len(there):
-            return None
-        box.append(slice(int(there[0]), int(there[-1]) + 1))
-    return tuple(box)
 
 
 @lru_cache(maxsize=64)
@@ -277,9 +261,7 @@ def area_distances(
     """Distances between the surfaces of two masks that hold at least one voxel each, with the size of each element.
 
     Args:
-        prediction: Boolean, shape (i, j[, k]), with a margin of one voxel that is outside.
-        reference: The same shape.
-        spacing: Millimetres along each axis.
+        prediction, reference: Boolean, of one shape (i, j[, k]), with a margin of one voxel that is outside.
     """
     sizes = _sizes(tuple(float(step) for step in spacing))
     full = len(sizes) - 1

@@ -113,9 +113,7 @@ def _verdict(comparison: Comparison, higher_is_better: bool) -> Verdict:
 
 def _is_defined(run: Scores, twin: Scores, metric: str, structure: str) -> bool:
     """Whether some case has a value for both."""
-
-    def known(scores: Scores) -> set[str]:
-        values = {case: row.get(metric, {}).get(structure, math.nan) for case, row in scores.cases.items()}
-        return {case for case, value in values.items() if math.isfinite(value)}
-
-    return bool(known(run) & known(twin))
+    return any(
+        all(math.isfinite(each.cases[case].get(metric, {}).get(structure, math.nan)) for each in (run, twin))
+        for case in run.cases.keys() & twin.cases.keys()
+    )

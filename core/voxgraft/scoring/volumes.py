@@ -12,10 +12,10 @@ import numpy as np
 from ..errors import DataError, UsageError, VoxGraftError
 from ..imaging.volume import ImageRef, Volume, as_volume
 from ..labels.masks import read_values
-from .case import Measured, scored_structures
+from .case import scored_structures
 from .pairs import turned
-from .paths import Grid, Work, add_absent, choose_metrics
-from .scores import Scores, gathered
+from .paths import Work, choose_metrics
+from .scores import Scores
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -40,7 +40,6 @@ def evaluate_volumes(
         references: The same; several are matched by place or by case. Of a pair of which one is an array, the array has
             the grid of the other.
         metrics: Names, with options behind colons: `nsd:tolerance=2`.
-        catalogue: Offers metrics and readers.
         labels: The structures; by default every value that stands in a mask is one, named by its number.
         spacing: Millimetres between voxels where both are arrays.
 
@@ -51,22 +50,17 @@ def evaluate_volumes(
     chosen = list(choose_metrics(metrics, catalogue).values())
     if labels is not None:
         scored_structures(labels, None)
-    work = Work(labels, chosen, catalogue, None, {}, None, {})
-    measured: dict[str, Measured] = {}
-    grids: dict[str, Grid] = {}
+    work = Work(labels, chosen, catalogue)
     failed: dict[str, str] = {}
     cases = _cases(predictions, references)
     for case, (prediction, reference) in cases.items():
         try:
-            pair = _pair(prediction, reference, labels, catalogue, spacing)
-            measured[case], grids[case] = work.measure_volumes(case, *pair)
+            work.measure(case, *_pair(prediction, reference, labels, catalogue, spacing))
         except VoxGraftError as error:
             if isinstance(error, UsageError) or len(cases) == 1:
                 raise
             failed[case] = str(error)
-    if labels is None:
-        add_absent(measured, grids, chosen, ())
-    return replace(gathered(measured, chosen, None, regions=()), failed=failed)
+    return replace(work.scores(), failed=failed)
 
 
 def _cases(predictions: Any, references: Any) -> dict[str, tuple[Any, Any]]:
@@ -85,9 +79,8 @@ def _cases(predictions: Any, references: Any) -> dict[str, tuple[Any, Any]]:
             )
     found, wanted = sides
     if apart := sorted(found.keys() ^ wanted.keys()):
-        raise DataError(
-            f"predictions and references do not match: {', '.join(map(repr, apart[:5]))} is on one side only"
-        )
+        names = ", ".join(map(repr, apart[:5]))
+        raise DataError(f"predictions and references do not match: {names} is on one side only")
     if not found:
         raise DataError("there is nothing to compare")
     return {case: (found[case], wanted[case]) for case in found}

@@ -5,7 +5,7 @@ A structure is judged by its voxel counts in the cases whose reference holds it;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from ..support.texts import counted
 from .pair import Counts
@@ -38,10 +38,11 @@ def worthless(scores: Scores) -> list[str]:
         return ["was judged by no held-out case: none of them holds a structure"]
     remarks = []
     for name, counts in judged:
-        dice = mean_of([_dice(count) for count in counts])
+        dice = mean_of(list(map(_dice, counts)))
+        wrong, missed_by_empty = sum(count.fp + count.fn for count in counts), sum(count.referred for count in counts)
         if not any(count.predicted for count in counts):
             remarks.append(f"finds nothing of {name!r} in the {counted(len(counts), 'held-out case')} with it")
-        elif dice < NO_BETTER or (dice < NOTHING and _has_as_many_wrong(counts)):
+        elif dice < NO_BETTER or (dice < NOTHING and wrong >= missed_by_empty):
             remarks.append(f"is no better than an empty mask for {name!r} (Dice {dice:.4f})")
     return remarks
 
@@ -56,9 +57,10 @@ def summed_up(reasons: list[str]) -> str:
 def learnt_nothing(scores: Scores) -> bool:
     """Whether every structure's mean Dice is next to nothing, or no better than that of a mask of all voxels."""
     judged = list(_judged(scores))
-    worst = (max(NOTHING, mean_of([_dice_of_all(count) for count in counts])) for _, counts in judged)
-    means = (mean_of([_dice(count) for count in counts]) for _, counts in judged)
-    return bool(judged) and all(mean <= least for mean, least in zip(means, worst, strict=True))
+    return bool(judged) and all(
+        mean_of(list(map(_dice, counts))) <= max(NOTHING, mean_of(list(map(_dice_of_all, counts))))
+        for _, counts in judged
+    )
 
 
 def _judged(scores: Scores) -> Iterator[tuple[str, list[Counts]]]:
@@ -71,11 +73,6 @@ def _judged(scores: Scores) -> Iterator[tuple[str, list[Counts]]]:
         ]
         if counts and name not in scores.regions:
             yield name, counts
-
-
-def _has_as_many_wrong(counts: Sequence[Counts]) -> bool:
-    """Whether at least as many voxels are wrong as in empty masks, which miss every voxel of the references."""
-    return sum(count.fp + count.fn for count in counts) >= sum(count.referred for count in counts)
 
 
 def _dice(count: Counts) -> float:

@@ -28,7 +28,7 @@ from ...preprocessing.fingerprint import read_label
 from ...preprocessing.plan import Plan
 from ...reports.drawing import Picture
 from ...reports.pictures import names_of, worst_slice
-from ...reports.scores import about, worst_cases, write_page
+from ...reports.scores import about, page, worst_cases
 from ...scoring.bootstrap import POOLED
 from ...scoring.calibration import Watch
 from ...scoring.case import Measured, measure_case, watch_case
@@ -36,6 +36,7 @@ from ...scoring.masks import comparable
 from ...scoring.pairs import Structure
 from ...scoring.scores import Scores, gathered
 from ...scoring.worth import summed_up, worthless
+from ...support.files import write_text
 from ...support.texts import counted
 from ..run import Run
 from ..shortcuts import try_shortcuts
@@ -166,7 +167,7 @@ def _write_page(run: Run, scores: Scores, labels: Labels) -> None:
     specs = about(scores, run.catalogue)
     pictures = pictures_of(run, worst_cases(scores, specs), labels, lambda case: _mask(run, case))
     title = f"Held-out cases of {run.workflow.name}"
-    write_page(run.folder / "evaluate" / "scores.html", scores, specs, title, pictures)
+    write_text(run.folder / "evaluate" / "scores.html", page(scores, specs, title, pictures))
 
 
 def pictures_of(run: Run, names: Sequence[str], labels: Labels, mask_of: Callable[[str], Path]) -> dict[str, Picture]:
