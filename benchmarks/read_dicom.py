@@ -208,8 +208,7 @@ def show(title: str, table: dict[str, dict[str, float]]) -> None:
     print(f"\n{title}\n{'':36s}{'median s':>10s}{'min s':>9s}{'cpu s':>9s}{'x':>8s}{'cpu x':>8s}")
     for name, row in table.items():
         print(
-            f"{name:36s}{row['median_s']:10.3f}{row['min_s']:9.3f}{row['cpu_s']:9.3f}{row['times_voxgraft']:8.2f}"
-            f"{row['cpu_times_voxgraft']:8.2f}"
+            f"{name:36s}{row['median_s']:10.3f}{row['min_s']:9.3f}{row['cpu_s']:9.3f}{row['times_voxgraft']:8.2f}{row['cpu_times_voxgraft']:8.2f}"
         )
 
 
