@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
-from figures import RESULTS, ROOT, head, line, load, machine, page, said, section
+from figures import head, line, load, machine, page, said, section
+from measured import RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "speed.md"
 

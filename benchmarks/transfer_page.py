@@ -11,7 +11,8 @@ from textwrap import wrap
 from typing import Any
 
 import numpy as np
-from figures import RESULTS, ROOT, head, line, load, machine, page, said, section
+from figures import head, line, load, machine, page, said, section
+from measured import RESULTS, ROOT
 from prior import document as known
 
 from voxgraft.scoring.comparison import holm, randomisation_p
