@@ -12,7 +12,6 @@ its minutes: `processor_minutes` says how much.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
@@ -21,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from arms import RESULTS, ROOT, keep
 from curves import SETS, changes_of
+from measured import RESULTS, ROOT, keep, parser_of
 
 import voxgraft as vg
 
@@ -69,11 +68,10 @@ def advised(name: str, labels: int, minutes: float, out: Path) -> dict[str, Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "advise_score")
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--sets", default="polyps,heart")
     parser.add_argument("--labels", default="4,8", help="numbers of labelled patients of the curves")
-    parser.add_argument("--out", type=Path, default=RESULTS / "advise_score.json")
     options = parser.parse_args()
     rows = []
     for name in options.sets.split(","):

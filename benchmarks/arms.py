@@ -11,20 +11,19 @@ import argparse
 import json
 import math
 import statistics
-import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hippocampus import machine
+from measured import RESULTS
 
 import voxgraft as vg
 from voxgraft.runs.pooling import pooled
 from voxgraft.scoring.comparison import compare_all, read_run
 from voxgraft.scoring.scores import Scores
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 STEPS = "[check, plan, prepare, train, evaluate]"
 
 
@@ -36,6 +35,15 @@ def options_of(parser: argparse.ArgumentParser, name: str, steps: int, seeds: st
     parser.add_argument("--folder", type=Path, help="keep the runs here, and go on with those that are here")
     parser.add_argument("--out", type=Path, default=RESULTS / f"{name}.json")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+
+
+@contextmanager
+def folder_of(options: argparse.Namespace) -> Iterator[Path]:
+    """Where runs are kept: the folder that was named, or one that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder: Path = (options.folder or Path(scratch)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
 
 
 def train(workflow: Path, out: Path, changes: Mapping[str, Any], seed: int, options: argparse.Namespace) -> Path:
@@ -122,21 +130,3 @@ def show(table: Mapping[str, Any]) -> None:
             f"{one['run'] + ' - ' + one['against']:28} {one['difference']:+7.4f} {low:+8.4f} {high:+8.4f} "
             f"p (Holm) {one['p_holm']:.4f}  {one['verdict']}"
         )
-
-
-def keep(out: Path, document: Mapping[str, Any]) -> None:
-    """Write a result with the command, the machine and the versions."""
-    whole = {"command": " ".join(["python", *command()]), "machine": machine(), **document}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(whole, indent=1) + "\n")
-
-
-def command() -> Sequence[str]:
-    """How the script was called, without places of this machine."""
-    found, words = [f"benchmarks/{Path(sys.argv[0]).name}"], iter(sys.argv[1:])
-    for word in words:
-        if word in ("--folder", "--out"):
-            next(words, None)
-        else:
-            found.append(word)
-    return found

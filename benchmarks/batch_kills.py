@@ -24,6 +24,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from measured import parser_of, record
 from stand_in import Found, bright, package_of_balls
 
 from voxgraft.batch.ledger import Ledger
@@ -130,10 +131,9 @@ def measure(folder: Path, kills: int, seed: int) -> Figures:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "batch_kills")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "batch_kills.json")
     parser.add_argument("--call", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.call:
@@ -152,8 +152,7 @@ def main() -> None:
         "left_behind": figures.left,
         "seconds": round(time.monotonic() - begun),
     }
-    options.out.write_text(json.dumps(document, indent=2) + "\n")
-    print(json.dumps(document, indent=2))
+    record(options.out, document)
     if figures.lost or figures.half or figures.left:
         sys.exit(1)
 

@@ -9,8 +9,6 @@ independent reader, reads both; NIfTI masks are scored against their references.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from hippocampus import ROOT, machine
+from measured import DATA, keep, parser_of
 
 import voxgraft as vg
 
@@ -48,10 +46,9 @@ def millimetres_apart(scan: sitk.Image, mask: sitk.Image) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "batch_masks")
     parser.add_argument("model")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "batch_masks.json")
+    parser.add_argument("--data", type=Path, default=DATA)
     options = parser.parse_args()
     nifti = sorted((options.data / "hippocampus" / "imagesTr").glob("*.nii.gz"))[:20]
     study = options.data / "dicom_study"
@@ -76,15 +73,12 @@ def main() -> None:
             rows.append(row)
     done = [row for row in rows if "mm_apart" in row]
     result = {
-        "command": f"python benchmarks/batch_masks.py {options.model}",
-        "machine": machine(),
         "seconds": round(seconds, 1),
         "second_call": {"done": again.document()["done"], "skipped": again.document()["skipped"]},
         "largest_distance_mm": max(row["mm_apart"] for row in done),
         "scans": rows,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    keep(options.out, result)
     for row in rows:
         print(*(f"{key}={value}" for key, value in row.items() if value not in (None, "")))
     print(f"{len(done)} masks in {seconds:.1f} s; the farthest lies {result['largest_distance_mm']} mm off its scan")

@@ -10,17 +10,16 @@ run that is stopped leaves what it found.
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import statistics
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from hippocampus import ROOT
-from interleaved import record
+from measured import DATA, ROOT, cpu_of, parser_of, record
 
 from voxgraft.discovery import discover
 from voxgraft.runs.engine import run_workflow
@@ -37,54 +36,48 @@ def trained(overrides: Sequence[str], folder: Path) -> dict[str, Any]:
     plain = session.validation_dice
 
     def timed(*words: Any) -> dict[str, float]:
-        start = time.process_time()
-        found = plain(*words)
-        looks.append(time.process_time() - start)
+        found: dict[str, float] = {}
+        looks.append(cpu_of(lambda: found.update(plain(*words))))
         return found
 
     catalogue, quiet = discover(), Progress(quiet=True)
     steps = ["tracking=null", "registry=null", "steps=[plan, prepare, train]"]
     workflow = read(ROOT / "workflows" / "hippocampus_mr.yaml", catalogue, [*steps, *overrides])
     run_workflow(workflow, catalogue, folder, steps=["plan", "prepare"], progress=quiet)
-    session.validation_dice = timed
-    try:
-        start = time.process_time()
-        run = run_workflow(workflow, catalogue, folder, steps=["train"], progress=quiet)
-        taken = time.process_time() - start - sum(looks)
-    finally:
-        session.validation_dice = plain
-    summary = run.read("train/summary.json")
+    with patch.object(session, "validation_dice", timed):
+        whole = cpu_of(lambda: run_workflow(workflow, catalogue, folder, steps=["train"], progress=quiet))
+    summary = json.loads((folder / "train" / "summary.json").read_text())
     last = summary["curve"][-1]
     return {
         "dice": {name: round(value, 4) for name, value in last.items() if name.startswith("dice")},
-        "cpu_s": round(taken, 1),
+        "cpu_s": round(whole - sum(looks), 1),
         "look_cpu_s": round(sum(looks), 1),
         "arithmetic": summary["arithmetic"],
     }
 
 
-def in_turns(
-    arms: Mapping[str, Sequence[str]], shared: Sequence[str], seeds: int, out: Path, more: Mapping[str, Any]
-) -> None:
-    """Train every arm from every seed, and write what was found after each.
+def compare(doc: str, name: str, arms: Mapping[str, Sequence[str]]) -> None:
+    """Train every arm from every seed in turns, and write what was found after each.
 
     Args:
+        doc: The docstring of the script.
+        name: Of the file.
         arms: Overrides of the workflow by the name of each arm.
-        shared: Overrides of all arms.
-        seeds: How many, from 1 on.
-        out: The file.
-        more: Stands in it too.
     """
+    options = options_of(doc, name)
+    torch.set_num_threads(1)
+    shared = overrides_of(options)
+    more = {"steps": options.steps, "cases": options.cases, "threads": 1}
     rows: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
     with tempfile.TemporaryDirectory() as scratch:
         cache = f"data.cache={scratch}/cache"
-        for seed in range(1, seeds + 1):
+        for seed in range(1, options.seeds + 1):
             for arm, overrides in arms.items():
                 folder = Path(scratch) / f"{seed}-{len(rows[arm])}-{list(arms).index(arm)}"
                 rows[arm].append(trained([*shared, *overrides, cache, f"training.seed={seed}"], folder))
                 summary = {name: summed(found) for name, found in rows.items() if found}
-                document = {**more, "load": round(os.getloadavg()[0], 1), "summary": summary, "trainings": rows}
-                record(out, document)
+                document = {**more, "summary": summary, "trainings": rows}
+                record(options.out, document)
 
 
 def summed(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -100,16 +93,13 @@ def summed(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def options_of(doc: str, name: str) -> argparse.Namespace:
     """The words of the command line."""
-    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser = parser_of(doc, name)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--cases", type=int, default=40, help="held-out cases that are scored")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the workflow, for all arms")
-    parser.add_argument("--data", default=str(ROOT.parent / "shared" / "data" / "hippocampus"))
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / f"{name}.json")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    return options
+    parser.add_argument("--data", default=str(DATA / "hippocampus"))
+    return parser.parse_args()
 
 
 def overrides_of(options: argparse.Namespace) -> list[str]:
@@ -119,11 +109,5 @@ def overrides_of(options: argparse.Namespace) -> list[str]:
     return [budget, *looks, f"data.layout.path={options.data}", *options.set]
 
 
-def main() -> None:
-    options = options_of(__doc__, "bf16_training")
-    more = {"steps": options.steps, "cases": options.cases, "threads": 1}
-    in_turns(ARMS, overrides_of(options), options.seeds, options.out, more)
-
-
 if __name__ == "__main__":
-    main()
+    compare(__doc__, "bf16_training", ARMS)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from gpu import Sizes, own_network
-from hippocampus import ROOT
+from measured import ROOT
 from torch import Tensor, nn
 
 from voxgraft.discovery import discover

@@ -9,15 +9,14 @@ the result has the size of the finer map.
 
 from __future__ import annotations
 
-import argparse
-import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
 import torch
-from hippocampus import machine
+from measured import in_turns, machine, parser_of
 from torch import Tensor, nn
 
 from voxgraft.components.choice import choose
@@ -88,10 +87,8 @@ def node(strides: Sequence[Sequence[int]]) -> Pair:
     return (net, lambda maps: net(maps)[0]), (theirs, lambda maps: theirs(maps[1], maps[0]))
 
 
-def once(call: Call, maps: Sequence[Tensor]) -> float:
-    start = time.perf_counter()
+def once(call: Call, maps: Sequence[Tensor]) -> None:
     call(maps).square().mean().backward()
-    return time.perf_counter() - start
 
 
 def verdict(call: Call, maps: Sequence[Tensor]) -> str:
@@ -103,7 +100,7 @@ def verdict(call: Call, maps: Sequence[Tensor]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     warnings.filterwarnings("ignore")
@@ -117,8 +114,8 @@ def main() -> None:
             found = [verdict(call, maps) for _, call in pair]
             print(f"{make.__name__}, {name}: ours {found[0]}, MONAI's {found[1]}")
             if name == "doubled, even":
-                times = [[once(call, maps) for _ in range(rounds)] for _, call in pair]
-                ours, theirs = (median(taken) for taken in times)
+                ways = {number: partial(once, call, maps) for number, (_, call) in enumerate(pair)}
+                ours, theirs = (median(one.seconds for one in taken) for taken in in_turns(ways, rounds).values())
                 print(f"    forward and backward: ours {ours:.3f} s, MONAI's {theirs / ours:.2f} times as long")
                 names = [set(part.state_dict()) for part, _ in pair]
                 print(f"    names of weights in both: {len(names[0] & names[1])} of {len(names[0])}")

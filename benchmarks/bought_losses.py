@@ -9,14 +9,13 @@ beyond what it was given, counted by torch's profiler of allocations, gradient i
 
 from __future__ import annotations
 
-import argparse
-import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import torch
-from hippocampus import machine
+from measured import in_turns, machine, parser_of
 from torch import Tensor
 from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
@@ -52,15 +51,13 @@ def bought(regions: bool) -> Way:
     return loss
 
 
-def once(way: Way, logits: Tensor, target: Tensor, counted: Tensor | None) -> tuple[float, Tensor, float]:
-    """Value, gradient, seconds."""
+def once(way: Way, logits: Tensor, target: Tensor, counted: Tensor | None) -> tuple[float, Tensor]:
+    """Value and gradient."""
     given = logits.detach().requires_grad_()
-    start = time.process_time()
     value = way(given, target, counted)
     value.backward()
-    taken = time.process_time() - start
     assert given.grad is not None
-    return float(value.detach()), given.grad, taken
+    return float(value.detach()), given.grad
 
 
 def peak(way: Way, *given: Tensor | None) -> float:
@@ -76,7 +73,7 @@ def peak(way: Way, *given: Tensor | None) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     warnings.filterwarnings("ignore")
@@ -111,12 +108,9 @@ def compare(
     label: str, ways: dict[str, Way], logits: Tensor, target: Tensor, counted: Tensor | None, rounds: int
 ) -> None:
     """Print seconds, megabytes and how far values and gradients lie apart."""
-    found: dict[str, list[tuple[float, Tensor, float]]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            found[name].append(once(way, logits, target, counted))
-    (mine, slope, _), (theirs, other, _) = found["ours"][0], found["bought"][0]
-    seconds = {name: median(taken for *_, taken in runs) for name, runs in found.items()}
+    calls = {name: partial(once, way, logits, target, counted) for name, way in ways.items()}
+    (mine, slope), (theirs, other) = (call() for call in calls.values())
+    seconds = {name: median(one.cpu for one in taken) for name, taken in in_turns(calls, rounds).items()}
     memory = {name: round(peak(way, logits, target, counted)) for name, way in ways.items()}
     print(
         f"{label:32} {seconds['ours']:.3f} s, {memory['ours']} MB; bought {seconds['bought']:.3f} s "

@@ -9,17 +9,16 @@ calls of `measure_case` with HD95 and NSD, by voxels and by area, in turn.
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from statistics import median
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from hippocampus import machine
+from measured import in_turns, machine, parser_of
 from scipy import ndimage
 from scoring import Masks, far, near, organs
 
@@ -106,7 +105,7 @@ def measured(given: Masks, classes: int, spacing: Sequence[float], by_area: bool
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     rounds = parser.parse_args().rounds
     print(machine(), {name: version(name) for name in ("edt", "scipy")})
@@ -120,22 +119,18 @@ def main() -> None:
         given = make()
         for by_area in (False, True):
             measure = measured(given, classes, spacing, by_area)
-            times: dict[str, list[float]] = {"ours": [], "edt": [], "far": []}
-            gave = {}
-            for _ in range(rounds):
-                for kind, taken in times.items():
-                    with way(kind):
-                        start = time.process_time()
-                        gave[kind] = np.array(measure(), float)
-                        taken.append(time.process_time() - start)
-            base = median(times["ours"])
-            print(f"{name}{', by area' if by_area else ''}: ours {base:.3f} s")
+            gave: dict[str, Any] = {}
+
+            def call(kind: str, measure: Callable[[], Any] = measure, gave: dict[str, Any] = gave) -> None:
+                with way(kind):
+                    gave[kind] = np.array(measure(), float)
+
+            taken = in_turns({kind: partial(call, kind) for kind in ("ours", "edt", "far")}, rounds)
+            seconds = {kind: median(one.cpu for one in every) for kind, every in taken.items()}
+            print(f"{name}{', by area' if by_area else ''}: ours {seconds['ours']:.3f} s")
             for kind in ("edt", "far"):
-                apart = float(np.nanmax(np.abs(gave[kind] - gave["ours"])))
-                print(
-                    f"    {kind} {median(times[kind]) / base:.1f} times as long, values apart by {apart:.1e}",
-                    flush=True,
-                )
+                apart, longer = np.nanmax(np.abs(gave[kind] - gave["ours"])), seconds[kind] / seconds["ours"]
+                print(f"    {kind} {longer:.1f} times as long, values apart by {apart:.1e}", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ import argparse
 import csv
 import json
 import sys
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import ROOT, keep, options_of, pooled_arms, told, train
+from arms import folder_of, options_of, pooled_arms, told, train
+from measured import ROOT, keep, parser_of
 from numpy.random import Generator
 from strategies import ARMS, SCRATCH
 
@@ -202,7 +202,7 @@ def show(document: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--make", type=Path, metavar="FOLDER", help="make the data here, and do nothing else")
     parser.add_argument("--workflow", type=Path, default=ROOT / "workflows" / "brain_tissue_deepbet.yaml")
     parser.add_argument(
@@ -215,8 +215,7 @@ def main() -> None:
         if options.make:
             make(options.make)
             return
-        with tempfile.TemporaryDirectory() as scratch:
-            options.folder = options.folder or Path(scratch)
+        with folder_of(options) as options.folder:
             if not (options.folder / "tuning.csv").is_file():
                 make(options.folder)
             document = compare(options)

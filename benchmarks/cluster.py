@@ -11,10 +11,7 @@ have been done twice.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import sys
 import tempfile
 import threading
@@ -27,6 +24,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from measured import parser_of, record
 from stand_in import Found, bright, package_of_balls
 
 from voxgraft.batch.ledger import Ledger
@@ -137,18 +135,15 @@ def over_two_nodes(root: Path, name: str, seconds: float, kill_at: int | None) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "cluster")
     parser.add_argument("--scans", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=0.3, help="Time of a prediction.")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_scans(root / "in", options.scans)
         document: dict[str, Any] = {
-            "command": " ".join(["python benchmarks/cluster.py", *sys.argv[1:]]),
-            "machine": {"cores": os.cpu_count(), "system": platform.system(), "load": os.getloadavg()[0]},
-            "versions": {name: version(name) for name in ("voxgraft", "ray")} | {"python": platform.python_version()},
+            "ray": version("ray"),
             "scans": options.scans,
             "shape": SHAPE,
             "seconds_of_a_prediction": options.seconds,
@@ -160,10 +155,7 @@ def main() -> None:
         names = {"processes": "processes", "two_nodes": "two_nodes", "one_node_killed": "killed"}
         for key, name in names.items():
             document[key]["masks_that_differ"] = differing(root, "threads", name)
-    text = json.dumps(document, indent=2)
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n")
+    record(options.out, document)
     killed = document["one_node_killed"]
     lost = options.scans - killed["done"]
     if lost or killed["masks_that_differ"] or killed["predicted_twice"] > 1 or killed["left_half_written"]:

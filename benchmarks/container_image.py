@@ -11,24 +11,22 @@ takes root, podman with runc, and debootstrap. The Dockerfile is the one of the 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
 import shlex
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from measured import ROOT, computer, keep, parser_of
 from torch_index import BUNDLE, CERTIFICATE, HOST, Index, certified, done, project, serving, stubs
 
-ROOT = Path(__file__).parents[1]
 DOCKERFILE = "docs/containers/Dockerfile"
 PACKAGES = "ca-certificates,netbase,python3,python3-pip,python3-venv,tzdata"
 SUITES = {"3.11": "bookworm", "3.13": "trixie"}
@@ -90,7 +88,7 @@ class Engine:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="What an earlier call left there is used.")
     parser.add_argument("--engine", default="docker")
     parser.add_argument("--stand-in", type=Path, nargs="+", help="Wheels of torch and torchvision.")
@@ -105,9 +103,9 @@ def main() -> None:
     python = dict(one.split("=", 1) for one in asked.arg).get("PYTHON", "3.11")
     engine = Engine(asked.engine, storage(folder) if asked.engine == "podman" else {})
     words = "".join(f" --build-arg {one}" for one in asked.arg)
-    found: dict[str, Any] = {"machine": machine(), "engine": done(asked.engine, "--version").strip(), "python": python}
+    found: dict[str, Any] = {"machine": computer(), "engine": done(asked.engine, "--version").strip(), "python": python}
     found["dockerfile"] = sha256((folder / "clone" / DOCKERFILE).read_bytes()).hexdigest()
-    with stand_in(folder, engine, python, asked.stand_in) if asked.stand_in else reachable() as more:
+    with stand_in(folder, engine, python, asked.stand_in) if asked.stand_in else nullcontext("") as more:
         engine.does(f"docker build -f {DOCKERFILE} -t voxgraft{words} .", place=folder / "clone", more=more)
     for image, key in ((f"python:{python}-slim", "base_megabytes"), ("voxgraft", "megabytes")):
         told = json.loads(done(asked.engine, "image", "inspect", image, env={**os.environ, **engine.settings}))[0]
@@ -122,12 +120,8 @@ def main() -> None:
     found["masks"] = len(list(work.glob("*/*/mask.nii.gz")))
     found["steps"] = engine.rows
     if asked.write is not None:
-        asked.write.write_text(json.dumps(found, indent=2) + "\n")
+        keep(asked.write, found)
     print(json.dumps(found, indent=2))
-
-
-def machine() -> dict[str, Any]:
-    return {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()}
 
 
 def storage(folder: Path) -> dict[str, str]:
@@ -137,12 +131,6 @@ def storage(folder: Path) -> dict[str, str]:
     limits = '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
     engine.write_text(f'{limits}[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n')
     return {"CONTAINERS_STORAGE_CONF": str(images), "CONTAINERS_CONF": str(engine)}
-
-
-@contextmanager
-def reachable() -> Iterator[str]:
-    """Nothing stands for anything."""
-    yield ""
 
 
 @contextmanager
@@ -165,16 +153,8 @@ def base(engine: Engine, root: Path, python: str, bundle: Path) -> None:
     (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
     shutil.copy(bundle, root / "etc/ssl/certs/ca-certificates.crt")
     trusted = "/etc/ssl/certs/ca-certificates.crt"
-    done(
-        "tar",
-        "-C",
-        str(root),
-        "--exclude=./var/cache/apt/*",
-        "--exclude=./var/lib/apt/lists/*",
-        "-cf",
-        f"{root}.tar",
-        ".",
-    )
+    without = ("--exclude=./var/cache/apt/*", "--exclude=./var/lib/apt/lists/*")
+    done("tar", "-C", str(root), *without, "-cf", f"{root}.tar", ".")
     changes = ["--change", f"ENV SSL_CERT_FILE={trusted}", "--change", f"ENV PIP_CERT={trusted}"]
     image = f"docker.io/library/python:{python}-slim"
     done(engine.name, "import", *changes, f"{root}.tar", image, env={**os.environ, **engine.settings})

@@ -9,16 +9,15 @@ that cases are not independent. A planted switch of the model multiplies the err
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from control_designs import NELSON, ewma, share_signals, standard_scores
+from measured import parser_of
 
 from voxgraft.review.worth.charts import SLACK, decision_for
 from voxgraft.review.worth.control import LIMIT, WESTERN_ELECTRIC, Signal, cusum, rank_scores, run_rules
@@ -204,11 +203,10 @@ def _middle(values: Sequence[float]) -> list[float | None]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__, "control_charts")
     parser.add_argument("--part", choices=["designs", "families"], help="one of the two; the other stays as it is")
     parser.add_argument("--replicates", type=int, default=400)
     parser.add_argument("--seed", type=int, default=20261129)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "control_charts.json")
     options = parser.parse_args()
     found = read_json(options.out) if options.out.exists() else {}
     if options.part != "families":

@@ -8,14 +8,10 @@ the peers' own: UNet, SegResNet, and DynUNet as nnU-Net plans it. Fails where th
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from arms import RESULTS, keep
+from measured import in_turns, keep, parser_of
 from monai.networks.nets import DynUNet, SegResNet, UNet
 from torch import Tensor, nn
 
@@ -43,12 +39,6 @@ def networks() -> dict[str, nn.Module]:
     }
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    begin = time.process_time()
-    call()
-    return time.process_time() - begin
-
-
 def logits(network: nn.Module, window: Tensor) -> Tensor:
     output = network(window)
     return getattr(output, "logits", output)
@@ -57,24 +47,21 @@ def logits(network: nn.Module, window: Tensor) -> Tensor:
 @torch.inference_mode()
 def measured(name: str, network: nn.Module, shape: tuple[int, ...], rounds: int) -> dict[str, Any]:
     window = torch.randn(1, 1, *shape).contiguous(memory_format=torch.channels_last_3d)
-    plain, fast = logits(network, window), None
-    with VolumesByOneDNN():
-        fast = logits(network, window)
-    torch.testing.assert_close(fast, plain, rtol=1e-3, atol=1e-3)
-    taken: dict[str, list[float]] = {"torch": [], "oneDNN": []}
-    for _ in range(rounds):
-        taken["torch"].append(seconds(lambda: network(window)))
+
+    def fast() -> Tensor:
         with VolumesByOneDNN():
-            taken["oneDNN"].append(seconds(lambda: network(window)))
-    least = {way: min(values) for way, values in taken.items()}
+            return logits(network, window)
+
+    ways = {"torch": lambda: logits(network, window), "oneDNN": fast}
+    torch.testing.assert_close(ways["oneDNN"](), ways["torch"](), rtol=1e-3, atol=1e-3)
+    least = {way: min(one.cpu for one in taken) for way, taken in in_turns(ways, rounds).items()}
     row = {"network": name, "window": list(shape), **{way: round(value, 4) for way, value in least.items()}}
     return {**row, "times_as_fast": round(least["torch"] / least["oneDNN"], 2)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "convolutions")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=RESULTS / "convolutions.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(7)

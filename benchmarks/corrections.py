@@ -10,9 +10,6 @@ The times are processor seconds of one process on a scan of 512x512x400 voxels w
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,6 +22,7 @@ import cc3d
 import edt
 import nibabel as nib
 import numpy as np
+from measured import cpu_of, parser_of, record
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -221,7 +219,7 @@ def times() -> dict[str, float]:
             "change between two masks": lambda: Change.between(mask, redrawn),
             "commit and undo of a click": lambda: commit(journal, state, mask, clicked(378, 250, 200)),
         }
-        return {name: best_of_three(work) for name, work in works.items()}
+        return {name: round(min(cpu_of(work) for _ in range(3)), 4) for name, work in works.items()}
 
 
 def commit(journal: Journal, state: State, mask: Any, change: Change) -> None:
@@ -234,24 +232,11 @@ def commit(journal: Journal, state: State, mask: Any, change: Change) -> None:
     state.update(mask, change.box)
 
 
-def best_of_three(work: Callable[[], object]) -> float:
-    seconds = []
-    for _ in range(3):
-        begun = time.process_time()
-        work()
-        seconds.append(time.process_time() - begun)
-    return round(min(seconds), 4)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "corrections")
     parser.add_argument("data", type=Path)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "corrections.json")
     options = parser.parse_args()
-    machine = {"python": platform.python_version(), "numpy": np.__version__, "reach_mm": REACH_MM}
-    document = {**machine, "seconds": times(), "atria": atria(options.data)}
-    options.out.write_text(json.dumps(document, indent=2) + "\n")
-    print(json.dumps(document, indent=2))
+    record(options.out, {"reach_mm": REACH_MM, "seconds": times(), "atria": atria(options.data)})
 
 
 if __name__ == "__main__":

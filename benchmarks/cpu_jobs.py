@@ -24,7 +24,7 @@ import nibabel as nib
 import numpy as np
 import torch
 from gpu import Sizes, networks, own_network
-from hippocampus import ROOT
+from measured import ROOT
 from torch import nn
 
 from voxgraft.components.choice import choose

@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import RESULTS, ROOT, keep, options_of, train
+from arms import options_of, train
 from curves_picture import picture
+from measured import RESULTS, ROOT, keep
 from numpy.typing import NDArray
 
 from voxgraft.scoring.comparison import read_run

@@ -11,20 +11,18 @@ The volumes were cropped around their reference masks in x and y: Dice on them i
 
 from __future__ import annotations
 
-import argparse
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from arms import ROOT, compared, keep, options_of, show, table_of, train
+from arms import compared, folder_of, options_of, show, table_of, train
+from measured import DATA, ROOT, keep, parser_of
 
 import voxgraft as vg
 from voxgraft.runs.pooling import pooled
 
-DATA = Path(os.environ.get("VOXGRAFT_DATA", "../shared/data")) / "la2018"
+SCANS = DATA / "la2018"
 LABELLED, UNLABELLED, HELD_OUT = range(8), range(8, 20), range(20, 40)
 SHIFTS = ("invert", "warp")
 ARMS: dict[str, list[dict[str, Any]]] = {
@@ -52,7 +50,7 @@ def shifted(array: np.ndarray, shift: str) -> np.ndarray:
 def make(folder: Path, shift: str) -> Path:
     """Write the site's scans, `site.csv` (unlabelled and held out), `source.csv` and, for scoring, `masks/`."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    root = DATA.resolve()
+    root = SCANS.resolve()
     site = ["case,image,label,split"]
     for number in (*UNLABELLED, *HELD_OUT):
         name = f"la_{number:03d}"
@@ -72,13 +70,13 @@ def make(folder: Path, shift: str) -> Path:
 
 def on_source(package: Path, out: Path) -> Any:
     """The scores of a package on the held-out scans as they are."""
-    images = [str(DATA / "images" / f"la_{number:03d}.nii.gz") for number in HELD_OUT]
+    images = [str(SCANS / "images" / f"la_{number:03d}.nii.gz") for number in HELD_OUT]
     vg.segment(str(package), images, out)
-    return vg.evaluate(out, DATA / "labels", ["dice"])
+    return vg.evaluate(out, SCANS / "labels", ["dice"])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--workflow", type=Path, default=ROOT / "workflows" / "atrium_shift.yaml")
     parser.add_argument("--shifts", default=",".join(SHIFTS))
     parser.add_argument("--arms", default=",".join(ARMS), help="the first is compared with")
@@ -89,8 +87,7 @@ def main() -> None:
         make(options.make, options.shifts.split(",")[0])
         return
     found = {}
-    with tempfile.TemporaryDirectory(prefix="voxgraft-shift-") as scratch:
-        folder = options.folder or Path(scratch)
+    with folder_of(options) as folder:
         for shift in options.shifts.split(","):
             site, runs, beside = make(folder / shift, shift), {}, {}
             for seed in map(int, options.seeds.split(",")):

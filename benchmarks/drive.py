@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from arms import ROOT, compared, keep, options_of, train
+from arms import compared, folder_of, options_of, train
+from measured import ROOT, keep, parser_of
 
 from voxgraft.runs.pooling import pooled
 from voxgraft.scoring.comparison import read_run
@@ -81,7 +81,7 @@ def show(arms: Sequence[Mapping[str, Any]], differences: Mapping[str, Mapping[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--decoders", default=",".join(WORKFLOWS))
     parser.add_argument("--longer", type=int, default=300, metavar="STEPS", help="of the first decoder once more")
     parser.add_argument("--folds", type=int, default=5, help="so many folds of that; 0 leaves it out")
@@ -90,8 +90,7 @@ def main() -> None:
     more = argparse.Namespace(**{**vars(options), "steps": options.longer})
     decoders, seed = options.decoders.split(","), int(options.seeds)
     files = {decoder: ROOT / "workflows" / f"{WORKFLOWS[decoder]}.yaml" for decoder in decoders}
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = options.folder or Path(scratch)
+    with folder_of(options) as folder:
         document = gathered({name: train(file, folder / name, {}, seed, options) for name, file in files.items()})
         first, file = next(iter(files.items()))
         folds = [

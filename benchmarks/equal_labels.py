@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import RESULTS, ROOT, keep
+from arms import folder_of
+from measured import DATA, keep, parser_of
 from numpy.typing import NDArray
 
 import voxgraft as vg
@@ -35,7 +35,6 @@ from voxgraft.packages.package import Package, read_package
 from voxgraft.preprocessing.plan import Plan
 from voxgraft.workflow.workflow import read as read_workflow
 
-DATA = ROOT / ".." / "shared" / "data"
 SETS = (
     "hippocampus",
     "la2018",
@@ -157,21 +156,20 @@ def one_set(name: str, folder: Path, options: argparse.Namespace) -> dict[str, A
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "equal_labels")
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--minutes", type=float, default=1, help="of training on each data set")
     parser.add_argument("--seconds", type=float, default=60, help="of prediction on each data set")
     parser.add_argument("--folder", type=Path, help="keep the runs here, and go on with those that are here")
-    parser.add_argument("--out", type=Path, default=RESULTS / "equal_labels.json")
     options = parser.parse_args()
     chosen = options.sets.split(",")
     found: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as scratch:
+    with folder_of(options) as folder:
         for name in chosen:
             if not (DATA / name).is_dir():
                 print(f"{name}: skipped, as {DATA / name} is not here")
                 continue
-            found.append(one_set(name, (options.folder or Path(scratch)).resolve(), options))
+            found.append(one_set(name, folder, options))
             for row in found[-1]["ways"]:
                 differ = f"{row['voxels_that_differ']:8} voxels differ, worst Dice {row['worst_dice']:.6f}"
                 print(f"{name:16} {row['way']:22} {row['scans']:3} scans {differ}", flush=True)

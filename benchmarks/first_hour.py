@@ -16,8 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import resource
 import shutil
 import subprocess
 import sys
@@ -25,17 +23,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from measured import ROOT, computer, load, parser_of, processes
+
 sys.path.insert(0, str(ROOT / "tests"))
 
-from told_commands import blocks, carry_out, commands  # noqa: E402
+from told_commands import blocks, carry_out, commands
 
 FIGURES = "first_hour.json"
 TUTORIALS = ("first-hour", "transfer", "models", "review", "viewers", "plugin")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="A folder that is not there yet.")
     parser.add_argument("--write", type=Path, help="File for the figures.")
     parser.add_argument("--python", default="python3", help="The interpreter that `python3` stands for.")
@@ -80,9 +79,9 @@ def measure(folder: Path, tests: bool) -> None:
     """Run every command with a clock; the figures lie in the folder, after each command those that are known so far."""
     clone, environment = folder / "voxgraft", surroundings(folder)
     first, second = [line for line in commands(clone / "README.md") if line.startswith("python3 -m venv")]
-    begun, load = time.time(), os.getloadavg()[0]
+    begun = time.time()
     rows: list[dict[str, Any]] = []
-    found = {"machine": machine(), "load": [round(load, 1)], "rows": rows, "tests": tests}
+    found = {"machine": computer(), "load": [load()], "rows": rows, "tests": tests}
     # `&&` in one line: three commands, of which each has its own time
     for part in first.split(" && "):
         timed(part, clone, environment, rows, whole=True)
@@ -133,17 +132,17 @@ def timed(
 ) -> None:
     """Do one command and note how long it took; `whole`: as it stands, with nothing cut short."""
     print(f"... {command}", flush=True)
-    start, before, error = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN), None
-    try:
-        if whole:
-            subprocess.run(["bash", "-c", command], cwd=clone, env=environment, check=True, stdout=subprocess.DEVNULL)
-        else:
-            carry_out(command, clone, environment)
-    except (AssertionError, subprocess.SubprocessError) as failure:
-        error = str(failure)[-600:]
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    row = {"command": command, "seconds": round(time.monotonic() - start, 1), "cpu": round(cpu, 1), "error": error}
+    error = None
+    with processes() as taken:
+        try:
+            if whole:
+                call = ["bash", "-c", command]
+                subprocess.run(call, cwd=clone, env=environment, check=True, stdout=subprocess.DEVNULL)
+            else:
+                carry_out(command, clone, environment)
+        except (AssertionError, subprocess.SubprocessError) as failure:
+            error = str(failure)[-600:]
+    row = {"command": command, "seconds": taken.seconds, "cpu": round(taken.cpu, 1), "error": error}
     rows.append(row)
     print(f"    {row['seconds']} s, {row['cpu']} s of CPU{', FAILED' if error else ''}", flush=True)
 
@@ -153,14 +152,10 @@ def keep(found: dict[str, Any], clone: Path, begun: float, target: Path) -> None
     masks = [path.stat().st_mtime for path in clone.rglob("mask.nii.gz") if ".venv" not in path.parts]
     found["minutes_to_first_mask"] = round((min(masks) - begun) / 60, 1) if masks else None
     found["failed"] = [row["command"] for row in found["rows"] if row["error"]]
-    found["load"] = [found["load"][0], round(os.getloadavg()[0], 1)]
+    found["load"] = [found["load"][0], load()]
     found["minutes"] = round((time.time() - begun) / 60, 1)
     found["cpu_minutes"] = round(sum(row["cpu"] for row in found["rows"]) / 60, 1)
     target.write_text(json.dumps(found, indent=2) + "\n")
-
-
-def machine() -> dict[str, Any]:
-    return {"cores": os.cpu_count(), "processor": platform.machine(), "system": platform.system()}
 
 
 if __name__ == "__main__":

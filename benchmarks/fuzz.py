@@ -14,9 +14,6 @@ the script ends with code 1.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import resource
 import signal
 import sys
@@ -31,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measured import DATA, ROOT, computer, keep, parser_of
 
 from voxgraft.discovery import discover
 from voxgraft.errors import VoxGraftError
@@ -38,8 +36,6 @@ from voxgraft.imaging.read import read_item, scan
 from voxgraft.imaging.volume import Item, Volume
 from voxgraft.testing import damage
 
-ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("VOXGRAFT_DATA", ROOT.parent / "shared" / "data"))
 SECONDS = 20
 MEMORY = 8 << 30
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -82,8 +78,7 @@ def main() -> int:
         faults += [f"{kind.name}: {fault}" for fault in found]
         print(f"{kind.name:16}", dict(counts), flush=True)
     document = {
-        "command": " ".join(["python", "benchmarks/fuzz.py", *sys.argv[1:]]),
-        "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": computer(),
         "seconds": round(time.perf_counter() - started, 1),
         "files": sum(sum(row.values()) for row in rows.values()),
         "kinds": rows,
@@ -94,8 +89,7 @@ def main() -> int:
     for fault in faults[:40]:
         print(" ", fault)
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(document, indent=2) + "\n")
+        keep(options.out, document)
     return 1 if document["faults"] else 0
 
 
@@ -346,7 +340,7 @@ KINDS = [
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--count", type=int, default=110_000, help="spoiled files in all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="*", help="only these kinds of files")

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from hippocampus import ROOT, machine
+from measured import ROOT, machine
 from torch import Tensor, nn
 
 from voxgraft.components.choice import choose

@@ -12,15 +12,13 @@ them than on whole scans.
 
 from __future__ import annotations
 
-import argparse
-import os
-import tempfile
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import torch
-from arms import ROOT, keep, options_of, train
+from arms import folder_of, options_of, train
+from measured import DATA, ROOT, keep, parser_of
 from safetensors.torch import save_file
 
 import voxgraft as vg
@@ -29,7 +27,6 @@ from voxgraft.scoring.comparison import read_run
 from voxgraft.scoring.transfer_verdict import judge
 
 WORKFLOW = ROOT / "workflows" / "atrium_2d_strategies.yaml"
-DATA = Path(os.environ.get("VOXGRAFT_DATA", ROOT.parent / "shared" / "data")) / "la2018"
 TUNED = [{"use": "fine-tune", "encoder_lr": 0.3}]
 HARMFUL = "permuted, frozen"
 ARMS: dict[str, list[dict[str, Any]]] = {
@@ -62,7 +59,7 @@ def changes_of(arm: str, folder: Path) -> dict[str, Any]:
     """What an arm changes in the workflow."""
     return {
         "data.layout.path": (folder / "cases.csv").as_posix(),
-        "data.layout.root": DATA.as_posix(),
+        "data.layout.root": (DATA / "la2018").as_posix(),
         "model.encoder.weights": f"'file:{folder / 'harmful.safetensors'}'" if "permuted" in arm else "imagenet",
         "transfer": ARMS[arm],
         "evaluation.metrics": ["dice"],
@@ -80,13 +77,11 @@ def line_of(row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     options_of(parser, "guard", steps=200, seeds="7,8,9")
     options = parser.parse_args()
     judged: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = (options.folder or Path(scratch)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
+    with folder_of(options) as folder:
         harmful_source(folder / "harmful.safetensors")
         cases(folder / "cases.csv")
         twins = {}

@@ -11,14 +11,12 @@ holds where patients differ as much as here: the standard deviation of a patient
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arms import RESULTS, keep
+from measured import RESULTS, keep, parser_of
 from numpy.typing import NDArray
 
 from voxgraft.scoring.scores import Scores
@@ -62,9 +60,8 @@ def trials(gain: float, patients: int, number: int, generator: np.random.Generat
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "guard_power")
     parser.add_argument("--trials", type=int, default=400, help="for each gain and number of patients")
-    parser.add_argument("--out", type=Path, default=RESULTS / "guard_power.json")
     options = parser.parse_args()
     generator = np.random.default_rng(7)
     spread = float(np.mean([centred.std(ddof=1) for _, centred in noise()]))

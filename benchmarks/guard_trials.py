@@ -11,15 +11,14 @@ ImageNet weights, fine-tuned, which may help. Writes results/guard_trials.json.
 
 from __future__ import annotations
 
-import argparse
 import json
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from arms import ROOT, keep, options_of, train
+from arms import folder_of, options_of, train
 from guard import harmful_source
+from measured import ROOT, keep, parser_of
 from safetensors.torch import load_file, save_file
 
 from voxgraft.scoring.comparison import read_run
@@ -58,13 +57,11 @@ TRUE = "ImageNet, fine-tuned"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     options_of(parser, "guard_trials", steps=150, seeds="7,8,9,10,11")
     options = parser.parse_args()
     judged: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = (options.folder or Path(scratch)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
+    with folder_of(options) as folder:
         harmful_source(folder / "permuted.safetensors")
         start = {"model.encoder.weights": "none", "transfer": [], "evaluation.metrics": ["dice"]}
         heart = encoder_of(train(HEART, folder / "heart", start, 7, options) / "package", folder / "heart.safetensors")

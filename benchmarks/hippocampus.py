@@ -8,47 +8,21 @@ the final evaluation come on top and are reported. Prints a table and writes JSO
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import tempfile
 import time
 from pathlib import Path
 
-import torch
+from measured import ROOT, keep, parser_of
 
 import voxgraft as vg
-from voxgraft.components.code import version_of
-from voxgraft.runs.environment import PACKAGES
-
-ROOT = Path(__file__).parents[1]
-
-
-def machine() -> dict[str, object]:
-    """The processor and the versions that a figure belongs to."""
-    model = "unknown"
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
-        if line.startswith("model name"):
-            model = line.split(":", 1)[1].strip()
-            break
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "python": platform.python_version(),
-        "packages": {name: version_of(name) for name in PACKAGES},
-    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "hippocampus")
     parser.add_argument("--workflow", type=Path, default=ROOT / "workflows" / "hippocampus_mr.yaml")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--looks", type=int, default=10, help="points of the curve")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "hippocampus.json")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -66,10 +40,7 @@ def main() -> None:
         total = time.monotonic() - start
         summary, scores = run.read("train/summary.json"), run.read("evaluate/scores.json")
         steps = {path.stem: run.read(f"steps/{path.name}")["seconds"] for path in (run.folder / "steps").glob("*.json")}
-    changed = [f"--set {pair}" for pair in options.set]
     result = {
-        "command": " ".join(["python benchmarks/hippocampus.py", f"--minutes {options.minutes:g}", *changed]),
-        "machine": machine(),
         "curve": [
             {"minutes": round(row["seconds"] / 60, 2), "dice": round(row["dice"], 4)} for row in summary["curve"]
         ],
@@ -79,8 +50,7 @@ def main() -> None:
         "seconds": round(total, 1),
         "summary": scores["summary"],
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    keep(options.out, result)
     print("minutes  mean Dice of the held-out cases (network's grid)")
     for row in result["curve"]:
         print(f"{row['minutes']:7.2f}  {row['dice']:.4f}")

@@ -1,6 +1,6 @@
 """How fast a DICOM tree is looked through: without an index, while one is made, and once it is there.
 
-    python benchmarks/index_tree.py [--series 200] [--slices 100] [--flat] [--out FILE.json]
+    python benchmarks/index_tree.py [--series 200] [--slices 100] [--flat]
 
 Makes a tree of small CT slices (64x64) of invented patients in a temporary folder, one series a folder, or all in one
 folder as some PACS export them. Each figure is the median of `--rounds` runs; `second` is a run in which nothing has
@@ -9,7 +9,6 @@ changed, `one added` one after a slice was added to one series.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
@@ -20,28 +19,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measured import ROOT, in_turns, parser_of
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(ROOT / "tests"))
 
 from dicom_series import make_series
 from voxgraft.components.choice import choose
+from voxgraft.datasets.dataset import read_layout
 from voxgraft.discovery import discover
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--series", type=int, default=200)
     parser.add_argument("--slices", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--flat", action="store_true", help="all files in one folder")
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), options.series, options.slices, options.rounds, options.flat)
-    text = json.dumps(found, indent=2)
-    sys.stdout.write(text + "\n")
-    if options.out is not None:
-        options.out.write_text(text + "\n")
+    print(json.dumps(found, indent=2))
 
 
 def measure(folder: Path, series: int, slices: int, rounds: int, flat: bool) -> dict[str, Any]:
@@ -54,7 +51,7 @@ def measure(folder: Path, series: int, slices: int, rounds: int, flat: bool) -> 
 
     def read(index: str) -> None:
         layout = {"use": "dicom", "path": root, "index": index}
-        cases = choose(catalogue, "layout", layout).build().read().cases
+        cases = read_layout(choose(catalogue, "layout", layout), catalogue).cases
         assert len(cases) == series, "every series is a case"
 
     place = folder / "index.sqlite"
@@ -87,12 +84,7 @@ def make_tree(root: Path, series: int, slices: int, flat: bool) -> None:
 
 def timed(work: Callable[[], None], rounds: int) -> float:
     """The median of the seconds that a piece of work takes."""
-    found = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - start)
-    return statistics.median(found)
+    return statistics.median(one.seconds for one in in_turns({"": work}, rounds)[""])
 
 
 if __name__ == "__main__":

@@ -10,20 +10,17 @@ the index is, and on what pip holds in its cache.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
-import resource
 import shutil
 import subprocess
 import sys
-import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from measured import ROOT, computer, keep, parser_of, processes
+
 EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 FOR_DEVELOPERS = {"benchmark", "dev", "docs"}
 PLAIN = "voxgraft"
@@ -45,14 +42,13 @@ print(json.dumps({one.name: [one.version, size(one)] for one in distributions()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="Where the environments are made, one at a time.")
     parser.add_argument("--case", choices=CASES, action="append", help="By default all.")
     parser.add_argument("--write", type=Path)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True)
-    machine = {"system": platform.system(), "processor": platform.machine(), "python": platform.python_version()}
-    found: dict[str, Any] = {"machine": machine, "cases": {}, "added_by": {}}
+    found: dict[str, Any] = {"machine": computer(), "cases": {}, "added_by": {}}
     for name in asked.case or CASES:
         print(f"... {name}", flush=True)
         python, seconds = created(asked.folder / "venv", name.replace(PLAIN, ".", 1))
@@ -61,22 +57,19 @@ def main() -> None:
             names = sorted(EXTRAS.keys() - FOR_DEVELOPERS)
             found["added_by"] = {extra: added(python, EXTRAS[extra]) for extra in names}
         shutil.rmtree(asked.folder / "venv")
-        text = json.dumps(found, indent=2)
         if asked.write is not None:
-            asked.write.write_text(text + "\n")
-        print(text, flush=True)
+            keep(asked.write, found)
+        print(json.dumps(found, indent=2), flush=True)
     asked.folder.rmdir()
 
 
 def created(venv: Path, what: str) -> tuple[Path, dict[str, int]]:
     """A new environment with VoxGraft in it: its interpreter, and the seconds it took."""
-    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
     python = venv / "bin" / "python"
-    pip(python, "install", "-c", "constraints.txt", what)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return python, {"seconds": round(time.monotonic() - begun), "cpu_seconds": round(spent)}
+    with processes() as taken:
+        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+        pip(python, "install", "-c", "constraints.txt", what)
+    return python, {"seconds": round(taken.seconds), "cpu_seconds": round(taken.cpu)}
 
 
 def added(python: Path, needs: list[str]) -> dict[str, Any]:

@@ -11,13 +11,13 @@ patches counts.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from arms import ROOT, keep, options_of, train
+from arms import options_of, train
+from measured import ROOT, cpu_of, keep, parser_of
 
 WORKFLOW = ROOT / "workflows" / "atrium_2d_strategies.yaml"
 ENCODERS: dict[str, dict[str, Any]] = {
@@ -63,14 +63,12 @@ def seconds(encoder: dict[str, Any], decoder: str, way: str, place: Path, option
             "transfer": WAYS[way],
             "steps": ["check", "plan", "prepare", "train"],
         }
-        start = time.process_time()
-        train(WORKFLOW, place / f"{steps}", {key: json.dumps(value) for key, value in changes.items()}, 7, options_now)
-        spent.append(time.process_time() - start)
+        spent.append(cpu_of(partial(train, WORKFLOW, place / f"{steps}", changes, 7, options_now)))
     return (spent[1] - spent[0]) / options.steps
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     options_of(parser, "kept_features", steps=40, seeds="7")
     options = parser.parse_args()
     rows = []

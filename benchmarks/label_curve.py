@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from arms import ROOT, keep, options_of, show, table_of, train
+from arms import folder_of, options_of, show, table_of, train
+from measured import ROOT, keep, parser_of
 
 import voxgraft as vg
 
@@ -51,7 +51,7 @@ def pretrain(folder: Path, store: str, options: argparse.Namespace) -> dict[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--workflow", type=Path, default=ROOT / "workflows" / "hippocampus_few_labels.yaml")
     parser.add_argument("--labels", default="4,8,16,32")
     parser.add_argument("--repeats", default="0,1", help="draws of labelled patients")
@@ -60,10 +60,8 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=0, help="which fifth of the patients is held out")
     options_of(parser, "label_curve", steps=800, seeds="7")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = options.folder or Path(scratch)
-        folder.mkdir(parents=True, exist_ok=True)
-        store = f"sqlite:///{folder.resolve()}/mlflow.db"
+    with folder_of(options) as folder:
+        store = f"sqlite:///{folder}/mlflow.db"
         before = pretrain(folder, store, options)
         curve = []
         for labels in map(int, options.labels.split(",")):

@@ -10,17 +10,16 @@ is what was worked out before the first window.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import stand_in
 import torch
-from hippocampus import ROOT, machine
-from interleaved import record
+from measured import keep, parser_of, record
 from sliding_overhead import Free, kib
 
 from voxgraft.components.choice import choose
@@ -33,18 +32,9 @@ from voxgraft.preprocessing.plan import Plan
 
 
 def plan_of(classes: int) -> Plan:
-    return Plan(
-        dims=3,
-        image_dims=3,
-        channels=("ct",),
-        labels=tuple((value, f"structure {value}") for value in range(1, classes)),
-        modality="ct",
-        normalisation=({"low": -1000.0, "high": 1000.0, "mean": 0.0, "std": 400.0},),
-        spacing=(0.8, 0.8, 0.8),
-        patch=(64, 64, 64),
-        batch=1,
-        strides=((1, 1, 1),),
-    )
+    normalisation = {"low": -1000.0, "high": 1000.0, "mean": 0.0, "std": 400.0}
+    plan = stand_in.plan_of(classes, (64, 64, 64))
+    return replace(plan, channels=("ct",), modality="ct", normalisation=(normalisation,), spacing=(0.8, 0.8, 0.8))
 
 
 def ready(plan: Plan, overlap: float) -> Predictor:
@@ -78,12 +68,11 @@ def scan_of(shape: tuple[int, ...]) -> Volume:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "large_scan")
     parser.add_argument("--shape", type=int, nargs=3, default=(512, 512, 800))
     parser.add_argument("--classes", type=int, default=100)
     parser.add_argument("--overlap", type=float, default=0.0)
     parser.add_argument("--gib", type=float, default=4.0)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "large_scan.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
     shape, plan = tuple(options.shape), plan_of(options.classes)
@@ -109,7 +98,7 @@ def main() -> None:
         taken = {"peak_gib": round(kib("VmHWM") / 2**20, 3), "cpu_s": round(time.process_time() - used, 1)}
         if share * 100 >= document.get("percent_of_first_columns", -1) + 1 or share == 1:
             document.update(taken, percent_of_first_columns=int(share * 100), wall_s=round(time.monotonic() - start, 1))
-            options.out.write_text(json.dumps({"machine": machine(), **document}, indent=2) + "\n")
+            keep(options.out, document)
 
     found = predictor.predict(scan, note)
     del document["percent_of_first_columns"]

@@ -13,13 +13,9 @@ the processor, and how memory grows.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
-import platform
-import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,13 +23,13 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import psutil
+from measured import Taken, keep, load, parser_of, processes
 from stand_in import Found, bright, package_of_balls
 
 from voxgraft.batch.segment import segment
@@ -218,7 +214,7 @@ def hash_of_masks(out: Path) -> str:
 def measure_spread(folder: Path, scans: int, seconds: float) -> dict[str, Any]:
     """One thread, two processes and two nodes, one after the other."""
     make(folder, scans)
-    load = os.getloadavg()[0]
+    before = load()
     found = {
         "one_thread": spread(folder, "threads", scans, seconds, executor="threads"),
         "two_processes": spread(folder, "processes", scans, seconds, executor="processes", workers=2),
@@ -233,22 +229,13 @@ def measure_spread(folder: Path, scans: int, seconds: float) -> dict[str, Any]:
         nodes.shutdown()
     equal = {each.pop("masks") for each in found.values()}
     return {
-        "command": " ".join(["python benchmarks/many_scans.py", *sys.argv[1:]]),
         "scans": scans,
         "shape": SHAPE,
         "seconds_of_a_prediction": seconds,
         **found,
         "masks_equal": len(equal) == 1,
-        "machine": {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()},
-        "load_before_and_after": [round(load, 1), round(os.getloadavg()[0], 1)],
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("numpy", "nibabel")}},
+        "load_before_and_after": [before, load()],
     }
-
-
-def cpu() -> float:
-    """Seconds that processes which have ended took on all cores."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def masks(out: Path) -> dict[str, bytes]:
@@ -259,22 +246,19 @@ def masks(out: Path) -> dict[str, bytes]:
 def measure(folder: Path, scans: int) -> dict[str, Any]:
     """All of it, in a folder."""
     make(folder, scans)
-    before = cpu()
-    first = Call.of(folder, "whole")
-    while first.scans < scans // 2 and first.process.poll() is None:
-        time.sleep(0.01)
-    first.process.kill()
-    first.ended()
-    done = status_of(folder / "whole").sums["done"]
-    second = Call.of(folder, "whole").ended()
-    whole = cpu() - before
-    before = cpu()
-    idle = Call.of(folder, "whole").ended()
-    nothing = cpu() - before
-    before = cpu()
-    start = time.monotonic()
-    parts = [each.ended() for each in [Call.of(folder, "parts", part) for part in ("1/2", "2/2")]]
-    apart, seconds = cpu() - before, time.monotonic() - start
+    with processes() as whole:
+        first = Call.of(folder, "whole")
+        while first.scans < scans // 2 and first.process.poll() is None:
+            time.sleep(0.01)
+        first.process.kill()
+        first.ended()
+        done = status_of(folder / "whole").sums["done"]
+        second = Call.of(folder, "whole").ended()
+    with processes() as nothing:
+        idle = Call.of(folder, "whole").ended()
+    with processes() as apart:
+        parts = [each.ended() for each in [Call.of(folder, "parts", part) for part in ("1/2", "2/2")]]
+    whole.seconds = round(first.seconds + second.seconds, 1)
     one, two = masks(folder / "whole"), masks(folder / "parts")
     page = (folder / "parts" / "report.html").read_text()
     return {
@@ -282,26 +266,22 @@ def measure(folder: Path, scans: int) -> dict[str, Any]:
         "shape": SHAPE,
         "killed": {**first.document(), "done_then": done},
         "resumed": {**second.document(), "done_twice": first.scans + second.scans - scans},
-        "called_again": {"seconds": idle.seconds, "cpu_seconds": round(nothing, 1), "predicted": idle.scans},
-        "whole": {
-            "seconds": round(first.seconds + second.seconds, 1),
-            "cpu_seconds": round(whole, 1),
-            "cpu_ms_a_scan": round(1000 * whole / scans, 1),
-            "scans_a_second": round(scans / (first.seconds + second.seconds), 2),
-        },
-        "parts": {
-            "seconds": round(seconds, 1),
-            "cpu_seconds": round(apart, 1),
-            "cpu_ms_a_scan": round(1000 * apart / scans, 1),
-            "scans_a_second": round(scans / seconds, 2),
-            "each": [part.document() for part in parts],
-        },
+        "called_again": {"seconds": idle.seconds, "cpu_seconds": round(nothing.cpu, 1), "predicted": idle.scans},
+        "whole": by_scan(whole, scans),
+        "parts": {**by_scan(apart, scans), "each": [part.document() for part in parts]},
         "masks_equal": one == two and len(one) == scans,
         "states": [status_of(folder / out).sums["done"] for out in ("whole", "parts")],
         "in_one_report": sum(f"s{number:04}" in page for number in range(scans)),
-        "machine": {"cores": os.cpu_count(), "processor": platform.processor() or platform.machine()},
-        "load": [round(value, 1) for value in os.getloadavg()],
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("numpy", "nibabel")}},
+    }
+
+
+def by_scan(taken: Taken, scans: int) -> dict[str, float]:
+    """What so many scans took."""
+    return {
+        "seconds": taken.seconds,
+        "cpu_seconds": round(taken.cpu, 1),
+        "cpu_ms_a_scan": round(1000 * taken.cpu / scans, 1),
+        "scans_a_second": round(scans / taken.seconds, 2),
     }
 
 
@@ -312,7 +292,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--spread-call"]:
         spread_call(Path(sys.argv[2]), *sys.argv[3:])
         return
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--scans", type=int, default=1000)
     parser.add_argument("--spread", action="store_true", help="Compare executors.")
     parser.add_argument("--seconds", type=float, default=0.1, help="Time of a prediction, with --spread.")
@@ -323,10 +303,9 @@ def main() -> None:
         figures = (
             measure_spread(root, options.scans, options.seconds) if options.spread else measure(root, options.scans)
         )
-    text = re.sub(r"\[\s+([-\d.]+),\s+([-\d.]+)\s+\]", r"[\1, \2]", json.dumps(figures, indent=1))
-    print(text)
+    print(json.dumps(figures, indent=1))
     if options.out:
-        options.out.write_text(text + "\n")
+        keep(options.out, figures)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,8 @@ Every answer has to be a sentence of ours. Root reads what others cannot, so the
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
 import shutil
 import socket
 import subprocess
@@ -26,11 +24,11 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from measured import ROOT, computer, keep, parser_of
 
-ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from dicom_series import make_series  # noqa: E402
+from dicom_series import make_series
 
 MANY, MORE = 10_000, 100_000
 SHAPE = (12, 12, 8)
@@ -47,15 +45,14 @@ MAKERS = Callable[[Path], object]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="A folder that is not there yet.")
     parser.add_argument("--write", type=Path)
     parser.add_argument("--only", nargs="+", help="The cases of these names alone.")
     asked = parser.parse_args()
     folder = asked.folder.absolute()
     folder.mkdir(parents=True)
-    machine = {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()}
-    found: dict[str, Any] = {"machine": machine, "python": platform.python_version()}
+    found: dict[str, Any] = {"machine": computer()}
     for group, cases in GROUPS.items():
         found[group] = {}
         for name, make in cases.items():
@@ -63,7 +60,7 @@ def main() -> None:
                 found[group][name] = row = tried(folder / "case", make, check=group == "hostile")
                 print(json.dumps({name: row}, indent=2, ensure_ascii=False), flush=True)
                 if asked.write is not None:
-                    asked.write.write_text(json.dumps(found, indent=2) + "\n")
+                    keep(asked.write, found)
     shutil.rmtree(folder)
     if bad := [name for group in GROUPS for name, row in found[group].items() if row["faults"]]:
         raise SystemExit(f"not a sentence of ours: {', '.join(bad)}")

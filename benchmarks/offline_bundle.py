@@ -13,19 +13,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from measured import ROOT, computer, keep, parser_of, processes
+
 sys.path.insert(0, str(ROOT / "tests"))
 
-from told_commands import answer_and_stop  # noqa: E402
+from told_commands import answer_and_stop
 
 SCRIPT = ROOT / "docs" / "offline" / "bundle.sh"
 NO_NETWORK = """\
@@ -56,7 +54,7 @@ JOB = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="A folder that is not there yet.")
     parser.add_argument("--extras", default="demo,review,serve")
     parser.add_argument("--write", type=Path)
@@ -68,8 +66,7 @@ def main() -> None:
         return
     for name in ("home", "work"):
         (folder / name).mkdir(parents=True)
-    machine = {"system": platform.system(), "processor": platform.machine(), "python": platform.python_version()}
-    found: dict[str, Any] = {"machine": machine, "extras": asked.extras, "cores": os.cpu_count()}
+    found: dict[str, Any] = {"machine": computer(), "extras": asked.extras}
     bundle = folder / "bundle"
     rows = [done(["bash", str(SCRIPT), str(bundle), asked.extras], folder, dict(os.environ))]
     found["wheels"] = len(list(bundle.glob("wheels/*.whl")))
@@ -83,7 +80,7 @@ def main() -> None:
     found["steps"] = rows + json.loads((folder / "rows.json").read_text())
     shutil.rmtree(folder)
     if asked.write is not None:
-        asked.write.write_text(json.dumps(found, indent=2) + "\n")
+        keep(asked.write, found)
     print(json.dumps(found, indent=2))
 
 
@@ -107,17 +104,15 @@ def done(call: list[str], place: Path, environment: dict[str, str]) -> dict[str,
     """
     command = " ".join(call).replace(f"{ROOT}/", "").replace(sys.executable, "python").replace(NO_NETWORK, "...")
     print(f"... {command}", flush=True)
-    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    if call[:2] == ["voxgraft", "review"] and "--port" in call:
-        answer_and_stop(call, place, environment)
-    else:
-        answer = subprocess.run(call, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        print(answer.stdout.decode()[-1500:], flush=True)
-        if answer.returncode:
-            raise SystemExit(f"{command}: exit code {answer.returncode}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"command": command, "seconds": round(time.monotonic() - begun, 1), "cpu": round(cpu, 1)}
+    with processes() as taken:
+        if call[:2] == ["voxgraft", "review"] and "--port" in call:
+            answer_and_stop(call, place, environment)
+        else:
+            answer = subprocess.run(call, cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            print(answer.stdout.decode()[-1500:], flush=True)
+            if answer.returncode:
+                raise SystemExit(f"{command}: exit code {answer.returncode}")
+    return {"command": command, "seconds": taken.seconds, "cpu": round(taken.cpu, 1)}
 
 
 def megabytes(folder: Path) -> int:

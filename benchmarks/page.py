@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
-from figures import RESULTS, ROOT, head, line, load, machine, page, said, section
+from figures import head, line, load, machine, page, said, section
+from measured import RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "speed.md"
 
@@ -105,12 +106,11 @@ def _window() -> Iterator[str]:
     yield from section("Sliding window with many classes", document["command"])
     yield from wrap(
         "The cost of the framework alone, around a network that costs nothing: 192x192x128 voxels in windows of 64 "
-        "that "
-        "overlap by half; and the cost of bringing 96x160x128 logits of 30 classes onto the scan's grid, the same "
-        "or 1.6 times as fine along each axis. One thread, CPU seconds, the minimum of "
-        f"{document['rounds']} alternating rounds on a busy machine; memory is what the call adds. nnU-Net's "
-        "method for logits (interpolate all classes, then argmax) is repeated with torch's functions, the fastest that "
-        "it uses. The ratio is ours to theirs.",
+        "that overlap by half; and the cost of bringing 96x160x128 logits of 30 classes onto the scan's grid, the same "
+        f"or 1.6 times as fine along each axis. One thread, CPU seconds, the minimum of {document['rounds']} "
+        "alternating rounds on a busy machine; memory is what the call adds. nnU-Net's method for logits (interpolate "
+        "all classes, then argmax) is repeated with torch's functions, the fastest that it uses. The ratio is ours to "
+        "theirs.",
         110,
     )
     yield from head("job", "classes", "VoxGraft: s, GiB", "beside", "s, GiB", "ratio of time", "of memory")
@@ -129,11 +129,9 @@ def _window() -> Iterator[str]:
         "Logits are interpolated only where neighbours disagree. Organs (finer grid) are ellipsoids in a background; "
         "blobs fill the volume with 30 classes; noise has a border at every voxel, which a few planes show at once: "
         "there all logits are interpolated, a row at a time. Labels are the same either way, and VoxGraft's time "
-        "includes "
-        "the probability of the winning class, which the other method does not compute. The goal, 0.4 of the time "
-        "and 0.3 "
-        f"of the memory, is {_missed(missed)}: where neighbours disagree, any class may win between them, so all are "
-        "read.",
+        "includes the probability of the winning class, which the other method does not compute. The goal, 0.4 of the "
+        f"time and 0.3 of the memory, is {_missed(missed)}: where neighbours disagree, any class may win between them, "
+        "so all are read.",
         110,
     )
     yield ""
@@ -192,8 +190,7 @@ def _one_processor() -> Iterator[str]:
     loads = [job["about"]["load"] for job in jobs.values()]
     yield from wrap(
         f"CPU seconds of {about['threads']} thread, medians of the rounds (minimum to maximum in brackets), "
-        "alternating "
-        f"on a busy machine (load {min(loads)} to {max(loads)}). The CPU supports bfloat16. The ratio is "
+        f"alternating on a busy machine (load {min(loads)} to {max(loads)}). The CPU supports bfloat16. The ratio is "
         "the time of each method over that of the first.",
         110,
     )
@@ -230,11 +227,10 @@ def _empty_windows(job: Mapping[str, Any]) -> Iterator[str]:
         return
     equal = job["equal_on"].values()
     yield from wrap(
-        "Windows with a single value are computed once; on "
-        f"{sum(row['equal'] for row in equal)} of {sum(row['scans'] for row in equal)} real scans (CT, MR, PET) that "
-        "were compared, this gave the same labels as computing every window. For the torso CT, clipped from -200 to "
-        "300 HU, as "
-        "it is and with air of -1000 HU around it, as in a scanner's field of view:",
+        f"Windows with a single value are computed once; on {sum(row['equal'] for row in equal)} of "
+        f"{sum(row['scans'] for row in equal)} real scans (CT, MR, PET) that were compared, this gave the same labels "
+        "as computing every window. For the torso CT, clipped from -200 to 300 HU, as it is and with air of -1000 HU "
+        "around it, as in a scanner's field of view:",
         110,
     )
     yield from head(
@@ -265,11 +261,9 @@ def _body_alone(job: Mapping[str, Any]) -> Iterator[str]:
         "The torso CT in the field of view of a scanner (516x501 mm, air with a noise of 15 HU), 3 mm, windows of 48; "
         f"a network of 41 organs that learned for {job['steps']} steps from 30 slices of that torso. Labels and Dice "
         "are compared with those of the whole scan; the network is weak, so that many voxels near borders are "
-        "undecided. VoxGraft leaves "
-        "out windows of the scan; if they are laid out again over the body's box, as after a crop, they lie "
-        "elsewhere. Finding the "
-        f"body took {job['finding_the_body_s']:.2f} s, which is included. As it is, the scan is cropped to the body: "
-        f"{job['as_it_is']}, and the whole scan is searched.",
+        "undecided. VoxGraft leaves out windows of the scan; if they are laid out again over the body's box, as after "
+        f"a crop, they lie elsewhere. Finding the body took {job['finding_the_body_s']:.2f} s, which is included. As "
+        f"it is, the scan is cropped to the body: {job['as_it_is']}, and the whole scan is searched.",
         110,
     )
     yield ""
@@ -453,8 +447,7 @@ def _gpu() -> Iterator[str]:
             "Not measured yet: no machine with a GPU was available. The script takes at most eight minutes, carries "
             "its own data and writes one JSON: training in mixed precision beside MONAI's and nnU-Net's networks, a "
             "scan of a torso's size in float32 and in half precision, a forced shortage of memory, and two processes "
-            "on "
-            "two GPUs. Tests run all of it on a CPU.",
+            "on two GPUs. Tests run all of it on a CPU.",
             110,
         )
         yield ""

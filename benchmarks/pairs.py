@@ -8,12 +8,13 @@ results/pairs.json.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from measured import parser_of
 
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
@@ -87,9 +88,8 @@ def main() -> None:
     """Try all pairs, or those of the encoders named; the rows of other encoders are left as they are."""
     import torch
 
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__, "pairs")
     parser.add_argument("encoders", nargs="*", help="only these, by name")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "pairs.json")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     catalogue, start = discover(), time.monotonic()

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hippocampus import ROOT
+from measured import DATA, ROOT
 
 import voxgraft as vg
 from voxgraft.labels.valid_region import region_in
 from voxgraft.support.texts import stem
 
-DATA = ROOT.parent / "shared" / "data"
 WORKFLOW = ROOT / "plugins" / "voxgraft-fundus" / "drive.yaml"
 SEEN = 6
 """Photographs of CHASE_DB1 that are segmented: both eyes of three children."""

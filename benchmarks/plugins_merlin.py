@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hippocampus import ROOT
+from measured import DATA, ROOT
 
 import voxgraft as vg
 from voxgraft.scoring.pair import Counts
 
-DATA = ROOT.parent / "shared" / "data"
 WORKFLOW = ROOT / "plugins" / "voxgraft-merlin" / "sarcoma_ct.yaml"
 KEPT = 3
 """Patients that training never sees; they are segmented as new scans are."""

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hippocampus import ROOT
+from measured import DATA, ROOT
 
 import voxgraft as vg
 from voxgraft.plugin import Array, Label, Labels, Volume, measure_values, read_item, scan_files, walk
 
-DATA = Path(os.environ.get("VOXGRAFT_DATA", ROOT.parent / "shared" / "data"))
 PLUGIN = ROOT / "plugins" / "voxgraft-pet"
 AS_DICOM = ("STS_008", "STS_025")
 TUMOUR = Labels((Label(1, "tumour"),))

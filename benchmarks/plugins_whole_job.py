@@ -11,12 +11,10 @@ components, its data, and what is measured besides. What is found in DIR of an i
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 import venv
 from collections.abc import Callable, Iterator
@@ -26,12 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from hippocampus import ROOT, machine
+from arms import folder_of
+from measured import RESULTS, ROOT, keep, parser_of
 from plugins_fundus import prepare_fundus, told_of_fundus
 from plugins_merlin import prepare_merlin, told_of_merlin
 from plugins_pet import prepare_pet, told_of_pet
-
-from voxgraft.support.files import write_json
 
 READER = "reader"
 
@@ -174,32 +171,19 @@ def registered(path: Path) -> dict[str, Any] | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--plugin", choices=sorted(JOBS), required=True)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    out = options.out or ROOT / "benchmarks" / "results" / f"plugins_whole_job_{options.plugin}.json"
+    out = options.out or RESULTS / f"plugins_whole_job_{options.plugin}.json"
     job = JOBS[options.plugin]
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = (options.folder or Path(scratch)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
+    with folder_of(options) as folder:
         environment = Environment(folder, ROOT / "plugins" / f"voxgraft-{options.plugin}")
         checks = {component: conformance(environment, component) for component in job.components}
         runs = whole_job(job, options.plugin, environment, options.steps)
-    command = f"python benchmarks/plugins_whole_job.py --plugin {options.plugin} --steps {options.steps}"
-    write_json(
-        out,
-        {
-            "command": command,
-            "machine": machine(),
-            "load": [round(one, 1) for one in os.getloadavg()],
-            "checks": checks,
-            "runs": runs,
-            "seconds": environment.seconds,
-        },
-    )
+    keep(out, {"checks": checks, "runs": runs, "seconds": environment.seconds})
     print(json.dumps(runs, indent=1))
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 import yaml
-from figures import ROOT, load
+from figures import load
+from measured import ROOT
 
 from voxgraft.scoring.bootstrap import mean_intervals
 from voxgraft.scoring.comparison import randomisation_p

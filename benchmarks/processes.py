@@ -10,13 +10,11 @@ process writes too, or a second run in the tracker, is counted.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
-import resource
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -25,9 +23,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import measured
 import nibabel as nib
 import numpy as np
-import torch
+import psutil
+from measured import keep, parser_of
 from safetensors.torch import load_file
 
 WORKFLOW = """\
@@ -84,13 +84,11 @@ def command(folder: Path, name: str, processes: int, steps: int) -> list[str]:
 
 def run(call: list[str], **more: Any) -> dict[str, Any]:
     """Run to the end; seconds on the clock and on all processors."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run(call, capture_output=True, text=True, env=environment(), **more)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with measured.processes() as taken:
+        done = subprocess.run(call, capture_output=True, text=True, env=environment(), **more)
     if done.returncode:
         raise SystemExit(done.stdout[-1000:] + done.stderr[-3000:])
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"seconds": round(time.monotonic() - start, 1), "cpu_seconds": round(cpu, 1), "said": done.stderr}
+    return {"seconds": taken.seconds, "cpu_seconds": round(taken.cpu, 1), "said": done.stderr}
 
 
 def environment() -> dict[str, str]:
@@ -104,15 +102,9 @@ def killed(call: list[str], folder: Path) -> None:
     )
     while not (folder / "train" / "last.pt").exists() and child.poll() is None:
         time.sleep(0.02)
-    for process in (*_descendants(child.pid), child.pid):
-        os.kill(process, signal.SIGKILL)
+    for process in (*psutil.Process(child.pid).children(recursive=True), child):
+        os.kill(process.pid, signal.SIGKILL)
     child.wait()
-
-
-def _descendants(parent: int) -> list[int]:
-    import psutil
-
-    return [process.pid for process in psutil.Process(parent).children(recursive=True)]
 
 
 def difference(folder: Path, one: str, other: str) -> float:
@@ -124,8 +116,6 @@ def difference(folder: Path, one: str, other: str) -> float:
 
 def tracked(folder: Path, name: str) -> int:
     """Runs in the tracker's database."""
-    import sqlite3
-
     with closing(sqlite3.connect(folder / f"{name}.db")) as connection:
         return int(connection.execute("SELECT count(*) FROM runs").fetchone()[0])
 
@@ -148,26 +138,19 @@ def measure(folder: Path, steps: int) -> dict[str, Any]:
         "runs_tracked": {name: tracked(folder, name) for name in calls},
         "seconds": {name: one["seconds"] for name, one in runs.items()},
         "cpu_seconds": {name: one["cpu_seconds"] for name, one in runs.items()},
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "torch": torch.__version__,
-        },
-        "load": round(os.getloadavg()[0], 1),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="voxgraft-processes-") as folder:
         figures = measure(Path(folder), options.steps)
-    text = json.dumps(figures, indent=2)
-    print(text)
+    print(json.dumps(figures, indent=1))
     if options.out:
-        options.out.write_text(text + "\n")
+        keep(options.out, figures)
 
 
 if __name__ == "__main__":

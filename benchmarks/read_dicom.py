@@ -12,23 +12,18 @@ are left out and named.
 
 from __future__ import annotations
 
-import argparse
-import gc
-import json
-import os
-import statistics
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 import SimpleITK as sitk
-from hippocampus import ROOT, machine
+from measured import DATA, ROOT, keep, measure, parser_of
 
 import voxgraft as vg
 from voxgraft.imaging.read import scan
@@ -180,27 +175,17 @@ def assert_equal(results: dict[str, Any], truth: np.ndarray[Any, Any]) -> None:
 
 def race(contenders: dict[str, Contender], folder: Path, rounds: int) -> dict[str, dict[str, float]]:
     """Medians of wall and processor seconds over interleaved rounds, with the ratio to the first contender."""
-    wall: dict[str, list[float]] = {name: [] for name in contenders}
-    processor: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(rounds):
-        for name, contender in contenders.items():
-            gc.collect()
-            start, busy = time.perf_counter(), time.process_time()
-            product = contender(folder)
-            wall[name].append(time.perf_counter() - start)
-            processor[name].append(time.process_time() - busy)
-            del product
-    own = next(iter(contenders))
-    first, least = statistics.median(wall[own]), statistics.median(processor[own])
+    found = measure({name: partial(contender, folder) for name, contender in contenders.items()}, rounds)
+    first = next(iter(found.values()))
     return {
         name: {
-            "median_s": round(statistics.median(times), 4),
-            "min_s": round(min(times), 4),
-            "cpu_s": round(statistics.median(processor[name]), 4),
-            "times_voxgraft": round(statistics.median(times) / first, 2),
-            "cpu_times_voxgraft": round(statistics.median(processor[name]) / least, 2),
+            "median_s": row["median_s"],
+            "min_s": min(row["seconds"]),
+            "cpu_s": row["cpu_s"],
+            "times_voxgraft": round(row["median_s"] / first["median_s"], 2),
+            "cpu_times_voxgraft": round(row["cpu_s"] / first["cpu_s"], 2),
         }
-        for name, times in wall.items()
+        for name, row in found.items()
     }
 
 
@@ -208,19 +193,16 @@ def show(title: str, table: dict[str, dict[str, float]]) -> None:
     print(f"\n{title}\n{'':36s}{'median s':>10s}{'min s':>9s}{'cpu s':>9s}{'x':>8s}{'cpu x':>8s}")
     for name, row in table.items():
         print(
-            f"{name:36s}{row['median_s']:10.3f}{row['min_s']:9.3f}{row['cpu_s']:9.3f}{row['times_voxgraft']:8.2f}"
-            f"{row['cpu_times_voxgraft']:8.2f}"
+            f"{name:36s}{row['median_s']:10.3f}{row['min_s']:9.3f}{row['cpu_s']:9.3f}{row['times_voxgraft']:8.2f}{row['cpu_times_voxgraft']:8.2f}"
         )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "read_dicom")
     parser.add_argument("--slices", type=int, default=400)
     parser.add_argument("--compressed", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "read_dicom.json")
-    data = Path(os.environ.get("VOXGRAFT_DATA", ROOT.parent / "shared" / "data"))
-    parser.add_argument("--template", type=Path, default=data / "dicom_study")
+    parser.add_argument("--template", type=Path, default=DATA / "dicom_study")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     header = scanner_header(options.template)
@@ -241,15 +223,12 @@ def main() -> None:
         tables["sorting"] = race(contenders, folder, options.rounds)
         show(f"sorting {options.slices} files by their headers", tables["sorting"])
     result = {
-        "command": "python benchmarks/read_dicom.py " + " ".join(sys.argv[1:]),
-        "machine": {**machine(), "load": os.getloadavg()[0]},
         "rounds": options.rounds,
         "elements": len(header),
         "slices": {"plain": options.slices, "jpeg2000": options.compressed},
         "tables": tables,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    keep(options.out, result)
 
 
 if __name__ == "__main__":

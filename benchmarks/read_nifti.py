@@ -8,7 +8,6 @@ Every way must give the same voxels. The file is in the page cache. Goals: withi
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-from hippocampus import ROOT
-from interleaved import measure, ratios, record
-from volumes import DATA, FULL, affine_of, noisy_ct, smooth_ct
+from measured import DATA, measure, parser_of, ratios, record
+from volumes import FULL, affine_of, noisy_ct, smooth_ct
 
 import voxgraft as vg
 
@@ -37,11 +35,10 @@ def by_simpleitk(path: Path) -> tuple[np.ndarray[Any, Any], sitk.Image]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "read_nifti")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--shape", type=int, nargs=3, default=FULL)
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "read_nifti.json")
     options = parser.parse_args()
     from monai.transforms import LoadImage
 

@@ -25,8 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from hippocampus import ROOT
-from interleaved import record
+from measured import ROOT, record
 from sliding_overhead import kib, mark
 
 SPACING, TARGET = (0.78, 0.78, 1.0), 1.5

@@ -9,7 +9,6 @@ reader on disk with the hash that was answered, the chain whole, and undo back t
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import random
@@ -27,8 +26,9 @@ from typing import Any
 import httpx
 import nibabel as nib
 import numpy as np
+from measured import ROOT, parser_of, record
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "core"))
+sys.path.insert(0, str(ROOT / "tests" / "core"))
 from review_batches import make_batch
 
 from voxgraft.discovery import discover
@@ -189,10 +189,9 @@ def judge(out: Path, readers: list[Reader]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "review_kills")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "review_kills.json")
     options = parser.parse_args()
     moments = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -215,8 +214,7 @@ def main() -> None:
         server.end(signal.SIGINT)
         found = {"kills": options.kills, "seed": options.seed, **judge(server.out, readers)}
         found["seconds_to_start"] = {"median": sorted(server.starts)[len(server.starts) // 2]}
-    options.out.write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps(found, indent=2))
+    record(options.out, found)
     sys.exit(bool(found["lost"] or found["wrong_masks"] or found["faults_of_the_chain"] or found["strange_answers"]))
 
 

@@ -9,9 +9,6 @@ for afterwards as in `review_kills.py`, and the server's memory is taken every s
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import signal
 import sys
 import tempfile
@@ -23,9 +20,10 @@ from typing import Any
 
 import httpx
 import psutil
+from measured import ROOT, parser_of, record
 from review_kills import Reader, Server, judge
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "core"))
+sys.path.insert(0, str(ROOT / "tests" / "core"))
 from batch_scans import Brightness, ball, model, write_scan
 
 from voxgraft.batch.ledger import Ledger
@@ -109,11 +107,10 @@ def times(readers: list[Timed]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "review_load")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--readers", type=int, default=10)
     parser.add_argument("--rows", type=int, default=500)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "review_load.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server = Server(batch(Path(folder), options.rows))
@@ -134,14 +131,12 @@ def main() -> None:
             "readers": options.readers,
             "rows": options.rows + SCANS,
             "shape": list(SHAPE),
-            "load_of_the_machine": [round(one, 1) for one in os.getloadavg()],
             "processor_seconds_of_the_server": round(seen[-1][2] - seen[0][2], 1),
             **flatness(seen),
             "requests": times(readers),
             **judge(server.out, list(readers)),
         }
-    options.out.write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps(found, indent=2))
+    record(options.out, found)
     sys.exit(bool(found["lost"] or found["wrong_masks"] or found["strange_answers"] or found["faults_of_the_chain"]))
 
 

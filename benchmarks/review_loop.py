@@ -11,18 +11,18 @@ champion and next version on the held-out fold.
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import csv
 import json
-import os
-import tempfile
 import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from hippocampus import ROOT, machine
+import measured
+from arms import folder_of
+from measured import ROOT, keep, parser_of
 
 import voxgraft as vg
 from voxgraft.imaging.write import write
@@ -31,9 +31,9 @@ from voxgraft.review.worth.export import export
 from voxgraft.review.worth.snapshot import take_snapshot
 from voxgraft.review.worth.summary import summary_of
 from voxgraft.scoring.comparison import compare_all
-from voxgraft.support.files import sha256, write_json
+from voxgraft.support.files import sha256
 
-DATA = ROOT.parent / "shared" / "data" / "hippocampus"
+DATA = measured.DATA / "hippocampus"
 NAME = "hippocampus-loop"
 OLD, REVIEWED, FRESH = 30, 40, 30
 """Cases that the champion is made from (a fifth is held out), that are reviewed, and that are seen at the end alone."""
@@ -178,19 +178,14 @@ def loop(folder: Path, steps: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__, "review_loop")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--folder", type=Path, help="keep everything here, and go on with what is here")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "review_loop.json")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = (options.folder or Path(scratch)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        os.chdir(folder)  # the registry is voxgraft.db in the working directory
+    out = options.out.resolve()
+    with folder_of(options) as folder, contextlib.chdir(folder):  # the registry is voxgraft.db in the working directory
         found = loop(folder, options.steps)
-    write_json(
-        options.out.resolve() if options.out.is_absolute() else ROOT / options.out, {**found, "machine": machine()}
-    )
+    keep(out, found)
     print(json.dumps({key: found[key] for key in ("review", "register", "fresh", "compared")}, indent=1))
 
 

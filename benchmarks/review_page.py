@@ -9,59 +9,28 @@ of the clock, which other work on the machine makes longer, and of the processor
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
-import os
-import platform
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import psutil
+from browser import ENV, IMAGES, opened, shoot
+from measured import keep, parser_of
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+from review_batch import affine_of, enter, enter_as, make_batch, open_scan, phantom, serving, stroke
+from voxgraft.batch.ledger import Ledger, Row
+from voxgraft.support.files import sha256
 
-from review_batch import (  # noqa: E402
-    CHROMIUM,
-    FLAGS,
-    affine_of,
-    enter,
-    enter_as,
-    make_batch,
-    open_scan,
-    phantom,
-    serving,
-    stroke,
-)
-from voxgraft.batch.ledger import Ledger, Row  # noqa: E402
-from voxgraft.support.files import sha256  # noqa: E402
-
-IMAGES = ROOT / "docs" / "images"
 BIG = (512, 512, 400)
 NUMBER = 30
 WAIT = 600_000
-
-
-@contextmanager
-def opened(width: int, height: int, scheme: str = "light") -> Iterator[Any]:
-    """A page of a fresh browser."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=list(FLAGS))
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        page = context.new_page()
-        page.set_default_timeout(WAIT)
-        yield page
-        browser.close()
 
 
 def timed(action: Callable[[], Any]) -> list[float]:
@@ -95,9 +64,9 @@ def long_batch(out: Path, number: int) -> Path:
     return out
 
 
-def list_times(folder: Path, number: int, env: dict[str, str]) -> dict[str, Any]:
+def list_times(folder: Path, number: int) -> dict[str, Any]:
     """How long a list of so many scans takes to show, to search and to sort."""
-    with serving(long_batch(folder / f"list{number}", number), env) as server, opened(1400, 860) as page:
+    with serving(long_batch(folder / f"list{number}", number), ENV) as server, opened(1400, 860, wait=WAIT) as page:
         enter_as(page, server.url, "clock")
         first = timed(lambda: (page.goto(server.url), page.wait_for_selector(".row")))
         wanted = f"study-{number - 1:05d}"
@@ -154,9 +123,9 @@ def big_batch(out: Path) -> Path:
     return out
 
 
-def scan_times(folder: Path, env: dict[str, str]) -> dict[str, Any]:
+def scan_times(folder: Path) -> dict[str, Any]:
     """How long opening and correcting a scan of 105 million voxels takes."""
-    with serving(big_batch(folder / "big"), env) as server, opened(1000, 640) as page:
+    with serving(big_batch(folder / "big"), ENV) as server, opened(1000, 640, wait=WAIT) as page:
         enter_as(page, server.url, "clock")
         times = {"open_first": timed(lambda: open_scan(page, server.url, "trunk", WAIT))}
         times["open_again"] = timed(lambda: open_scan(page, server.url, "trunk", WAIT))
@@ -209,20 +178,20 @@ def slice_times(page: Any) -> dict[str, Any]:
     return {"slices_preview": timed(preview), "slices_apply": timed(apply)}
 
 
-def pictures(folder: Path, env: dict[str, str]) -> None:
+def pictures(folder: Path) -> None:
     """The pictures of docs/review.md."""
     IMAGES.mkdir(exist_ok=True)
-    with serving(make_batch(folder / "pictures", (96, 96, 48), (1.5, 1.5, 3.0)), env) as server:
+    with serving(make_batch(folder / "pictures", (96, 96, 48), (1.5, 1.5, 3.0)), ENV) as server:
         with opened(1400, 800) as page:
             enter_as(page, server.url, "Dr Weber")
-            shoot(page, "worklist")
+            shoot(page, IMAGES / "review_worklist.png")
             open_scan(page, server.url, "axial")
             page.keyboard.press("ArrowDown")
             page.keyboard.press("ArrowDown")
-            shoot(page, "scan")
+            shoot(page, IMAGES / "review_scan.png")
             page.keyboard.press("?")
-            shoot(page, "keys")
-        with opened(800, 700, "dark") as page:
+            shoot(page, IMAGES / "review_keys.png")
+        with opened(800, 700, scheme="dark") as page:
             enter_as(page, server.url, "Dr Lang")
             open_scan(page, server.url, "axial")
             page.keyboard.press("ArrowDown")
@@ -240,18 +209,7 @@ def pictures(folder: Path, env: dict[str, str]) -> None:
             page.wait_for_selector("[data-act=apply]")
             for _ in range(5):
                 page.keyboard.press("ArrowLeft")
-            shoot(page, "slices")
-
-
-def shoot(page: Any, name: str) -> None:
-    """Save what is on the screen, with few colours so that the file stays small."""
-    from PIL import Image
-
-    page.wait_for_timeout(700)
-    path = IMAGES / f"review_{name}.png"
-    page.screenshot(path=path)
-    picture = Image.open(path).convert("RGB")
-    picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
+            shoot(page, IMAGES / "review_slices.png")
 
 
 STEPS = {
@@ -286,22 +244,19 @@ def tables(document: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "review_page")
     parser.add_argument("--only", default="list,scan,pictures")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "review_page.json")
     options = parser.parse_args()
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("core", "plugins", "registry"))}
-    document: dict[str, Any] = json.loads(options.out.read_text()) if options.out.is_file() else {}
-    document["machine"] = f"{os.cpu_count()} cores, Python {platform.python_version()}, Chromium with SwiftShader"
-    document["load"] = round(os.getloadavg()[0], 1)
+    known: dict[str, Any] = json.loads(options.out.read_text()) if options.out.is_file() else {}
+    document = {name: known[name] for name in ("lists", "scan") if name in known}
     with tempfile.TemporaryDirectory(prefix="review-page-") as folder:
         if "list" in options.only:
-            document["lists"] = [list_times(Path(folder), number, env) for number in (500, 2000)]
+            document["lists"] = [list_times(Path(folder), number) for number in (500, 2000)]
         if "scan" in options.only:
-            document["scan"] = scan_times(Path(folder), env)
+            document["scan"] = scan_times(Path(folder))
         if "pictures" in options.only:
-            pictures(Path(folder), env)
-    options.out.write_text(json.dumps(document, indent=1) + "\n")
+            pictures(Path(folder))
+    keep(options.out, document)
     if {"lists", "scan"} <= document.keys():
         print(tables(document))
 

@@ -15,7 +15,6 @@ are found in DIR; all else is done again.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -26,32 +25,26 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import nibabel as nib
 import numpy as np
-from hippocampus import ROOT, machine
+from browser import ENV, IMAGES, opened
+from measured import keep, parser_of
 from review_loop import DATA, GOOD, LABELS, parts, scored, table, train
-
-sys.path.insert(0, str(ROOT / "tests"))
-
 from review_path_reader import Clock, Walk, dice, go, tables
 
 import voxgraft as vg
 from dicom_series import make_series
-from review_batch import CHROMIUM, FLAGS, READY, STRUCTURES, Patient, Voxels, enter_as, make_batch, serving
+from review_batch import READY, STRUCTURES, Patient, Voxels, enter_as, make_batch, serving
 from voxgraft.scoring.comparison import compare_all
 from voxgraft.support.files import write_json
 
 NAME, READER = "hippocampus-path", "reader"
 SCANS, AS_DICOM, FRESH = 8, 2, 12
 """Scans that are reviewed, how many of them are DICOM series, and scans that only the scores see."""
-ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("core", "plugins", "registry"))}
-WAIT = 40_000
-IMAGES = ROOT / "docs" / "images"
 SHOWN = ("locked", "slices", "click", "killed", "finished")
 """The pictures that docs/review.md shows; the others are in its other sections."""
 
@@ -166,9 +159,7 @@ def review(out: Path, clock: Clock, shots: Path) -> tuple[dict[str, Any], dict[s
         case, good, poor = choose_scan(out, names)
         patient = Patient(out / case / "mask.nii.gz")
         truth = reference(names[case]) == LABELS[poor]
-        walk = Walk(
-            page, server, case, READER, dict(LABELS), [good], poor, truth, patient, clock, partial(shoot, shots)
-        )
+        walk = Walk(page, server, case, READER, dict(LABELS), [good], poor, truth, patient, clock, shots)
         go(walk)
         rest = [other for other in names if other != case]
         refused = next(other for other in rest if other == names[other])
@@ -278,33 +269,6 @@ def morning(folder: Path, steps: int, more: int) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def opened(width: int, height: int) -> Iterator[Any]:
-    """A page of a fresh browser."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), headless=True, args=list(FLAGS))
-        page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(WAIT)
-        yield page
-        browser.close()
-
-
-def shoot(folder: Path, page: Any, name: str) -> None:
-    """Save what is on the screen, with few colours so that the file stays small."""
-    from PIL import Image
-
-    if folder == IMAGES and name not in SHOWN:
-        return
-
-    page.wait_for_timeout(400)
-    path = folder / f"path_{name}.png"
-    page.screenshot(path=path)
-    picture = Image.open(path).convert("RGB")
-    picture.quantize(64, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(path, optimize=True)
-
-
 def pictures(folder: Path) -> None:
     """Walk on an artificial scan, whose third structure is too small, and keep the pictures."""
     out = make_batch(folder / "pictures", (64, 64, 32), (1.5, 1.5, 3.0))
@@ -315,30 +279,17 @@ def pictures(folder: Path) -> None:
     truth = np.asarray(nib.as_closest_canonical(whole).dataobj) > 0
     with serving(out, ENV) as server, opened(1000, 640) as page:
         enter_as(page, server.url, READER)
-        go(
-            Walk(
-                page,
-                server,
-                "axial",
-                READER,
-                dict(STRUCTURES),
-                ["liver", "spleen"],
-                "left kidney",
-                truth,
-                patient,
-                Clock(),
-                partial(shoot, IMAGES),
-            )
-        )
+        *finished, poor = STRUCTURES
+        scan = (page, server, "axial", READER, dict(STRUCTURES))
+        go(Walk(*scan, finished, poor, truth, patient, Clock(), IMAGES, SHOWN))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "review_path")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--more", type=int, default=100, help="steps of the next version")
     parser.add_argument("--folder", type=Path, help="keep everything here, and take a trained champion from here")
     parser.add_argument("--pictures", action="store_true", help="walk on an artificial scan, for docs/images")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "review_path.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = (options.folder or Path(scratch)).resolve()
@@ -348,12 +299,8 @@ def main() -> None:
         if options.pictures:
             return pictures(Path(scratch))
         found = morning(folder, options.steps, options.more)
-    found |= {
-        "machine": machine(),
-        "load": round(os.getloadavg()[0], 1),
-    }
     assert all(math.isfinite(value) for value in found["scan"]["dice"].values())
-    write_json(target, found)
+    keep(target, found)
     print(tables(found))
     print(json.dumps({key: found[key] for key in ("scan", "exported", "register", "fresh", "compared")}, indent=1))
 

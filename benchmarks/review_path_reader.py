@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+from browser import shoot
 
 from review_batch import AXIAL, CORONAL, READY, Patient, Server, Voxels, pane_of, stroke
 
@@ -59,7 +61,8 @@ class Walk:
         accept, correct: The structures that stay, and the one that is redrawn.
         reference: The structure to correct as it should be, in canonical order.
         patient: The scan's mask as it should be on disk, in canonical order.
-        shoot: Saves what is on the screen under a name.
+        folder: For the pictures.
+        shown: Names of the pictures that are kept there; empty for all.
     """
 
     page: Any
@@ -72,7 +75,8 @@ class Walk:
     reference: Voxels
     patient: Patient
     clock: Clock
-    shoot: Callable[[Any, str], None]
+    folder: Path
+    shown: Sequence[str] = ()
     dice: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -83,6 +87,11 @@ class Walk:
     def note(self, when: str) -> None:
         """Keep how good the structure is now."""
         self.dice[when] = round(dice(self.patient.canonical == self.value, self.reference), 4)
+
+    def shoot(self, name: str) -> None:
+        """Keep a picture of what is on the screen."""
+        if not self.shown or name in self.shown:
+            shoot(self.page, self.folder / f"path_{name}.png", 64, 400)
 
     # What lies where
 
@@ -173,7 +182,7 @@ def rows(wanted: Voxels) -> Cells:
 def find_and_open(walk: Walk) -> None:
     """Sort the worklist by keyboard, go to the scan with the arrow keys, and open it."""
     page = walk.page
-    walk.shoot(page, "worklist")
+    walk.shoot("worklist")
     page.keyboard.press("s")
     page.wait_for_function("() => document.querySelector('#sort').value === 'case'")
     script = """() => [...document.querySelectorAll(".row")]
@@ -203,7 +212,7 @@ def look(walk: Walk) -> None:
     page.keyboard.press("o")
     page.keyboard.press("i")
     page.keyboard.press("Home")
-    walk.shoot(page, "look")
+    walk.shoot("look")
 
 
 def choose(walk: Walk, name: str) -> None:
@@ -222,7 +231,7 @@ def accept(walk: Walk) -> None:
         walk.page.keyboard.press("a")
         walk.page.wait_for_selector(f'.structure[data-name="{name}"] .tag.good')
     assert decided(walk)[-len(walk.accept) :] == [(name, "accepted") for name in walk.accept]
-    walk.shoot(walk.page, "accepted")
+    walk.shoot("accepted")
 
 
 def decided(walk: Walk) -> list[tuple[str, str]]:
@@ -245,7 +254,7 @@ def be_refused(walk: Walk) -> None:
         walk.to_slice(z)
         stroke(page, AXIAL, [walk.patient.point(AXIAL, (x, y, z))])
         page.wait_for_function("(told) => document.querySelector('#toasts').innerText.includes(told)", arg=told)
-    walk.shoot(page, "locked")
+    walk.shoot("locked")
     np.testing.assert_array_equal(walk.on_screen(), walk.patient.in_file())
     answer = page.evaluate(
         """async (value) => {
@@ -268,7 +277,7 @@ def pen(walk: Walk) -> None:
     walk.draw(level, [(0, 3, 0)], walk.value)
     walk.page.keyboard.press("Control+z")
     walk.patient.canonical[0:4, 0, level] = walk.model[0:4, 0, level]
-    walk.shoot(walk.page, "pen")
+    walk.shoot("pen")
     walk.saved()
     walk.check()
     drawn = walk.patient.canonical.copy()
@@ -295,7 +304,7 @@ def slices(walk: Walk) -> None:
     page.click("[data-act=preview]")
     page.wait_for_selector("[data-act=apply]")
     walk.to_slice(walk.levels(0.3)[0])
-    walk.shoot(page, "slices")
+    walk.shoot("slices")
     walk.applied()
     redrawn = [level for level in levels if (expected[:, :, level] != walk.model[:, :, level]).any()]
     np.testing.assert_array_equal(walk.patient.canonical[:, :, redrawn], expected[:, :, redrawn])
@@ -319,7 +328,7 @@ def click(walk: Walk) -> None:
     walk.to_slice(z)
     stroke(walk.page, AXIAL, [walk.patient.point(AXIAL, (x, y, z))])
     walk.page.wait_for_selector("[data-act=apply]")
-    walk.shoot(walk.page, "click")
+    walk.shoot("click")
     walk.applied()
     assert (walk.patient.canonical[x, y, z] == walk.value) == add
     assert set(np.unique(walk.patient.canonical[walk.patient.canonical != before])) <= {0, walk.value}
@@ -342,7 +351,7 @@ def survive(walk: Walk) -> None:
     walk.draw(level, cells[half:], walk.value)
     page.keyboard.press("Control+s")
     page.wait_for_selector("#away", state="visible")
-    walk.shoot(page, "killed")
+    walk.shoot("killed")
     walk.redraw(level, eraser="e", pen="d")
     walk.server.start()
     page.wait_for_selector("#away", state="hidden")
@@ -358,7 +367,7 @@ def finish(walk: Walk) -> None:
     assert decided(walk)[-1] == (walk.correct, "corrected")
     walk.check()
     walk.page.keyboard.press("Home")
-    walk.shoot(walk.page, "finished")
+    walk.shoot("finished")
 
 
 STEPS: dict[str, tuple[str, Callable[[Walk], None]]] = {

@@ -14,7 +14,6 @@ A program that is not installed is named in the result as missing. Every figure 
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import shutil
@@ -28,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from hippocampus import ROOT, machine
+from measured import DATA, ROOT, keep, parser_of
 
 import voxgraft as vg
 from voxgraft.components.choice import choose
@@ -303,9 +302,8 @@ def summary(series: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "roundtrip.json")
+    parser = parser_of(__doc__, "roundtrip")
+    parser.add_argument("--data", type=Path, default=DATA)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
@@ -317,8 +315,8 @@ def main() -> None:
             work.mkdir()
             found[name] = measure(series, work, catalogue)
             print(name, json.dumps({key: found[name][key] for key in CLASSES if key in found[name]}), flush=True)
-    document = {"machine": machine(), "summary": summary(found), "series": found}
-    options.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    document = {"summary": summary(found), "series": found}
+    keep(options.out, document)
     print(json.dumps(document["summary"], indent=2))
 
 

@@ -10,11 +10,8 @@ one whose network costs nothing, `scans` and `workers` are whole batches with a 
 
 from __future__ import annotations
 
-import argparse
-import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,47 +19,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from interleaved import record
 from many_scans import Threshold, make
-from stand_in import package_of_balls
+from measured import in_turns, parser_of, record
+from sliding_overhead import Free
+from stand_in import package_of_balls, plan_of
 from torch import nn
 
 from voxgraft.batch.segment import segment
 from voxgraft.discovery import discover
 from voxgraft.inference.array import segment_array
-from voxgraft.preprocessing.plan import Plan
 
 SIDES = (32, 48, 64, 96)
 CLASSES = (4, 8, 16, 32, 64)
 SCANS = (20, 40, 80)
 WORKERS = (1, 2, 4)
 PATCH = (32, 32, 32)
-
-
-def plan_of(classes: int) -> Plan:
-    return Plan(
-        dims=3,
-        image_dims=3,
-        channels=("image",),
-        labels=tuple((value, f"structure-{value}") for value in range(1, classes)),
-        modality="mr",
-        normalisation=({},),
-        spacing=(1.0, 1.0, 1.0),
-        patch=PATCH,
-        batch=1,
-        strides=((1, 1, 1),),
-    )
-
-
-class Free(nn.Module):
-    """A network that only writes its logits."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.factors = nn.Parameter(torch.linspace(0.5, 1.5, classes).view(1, classes, 1, 1, 1))
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return image * self.factors
 
 
 def small_network(classes: int) -> nn.Module:
@@ -79,7 +50,7 @@ def small_network(classes: int) -> nn.Module:
 def predict(network: nn.Module, side: int, classes: int) -> None:
     image = torch.from_numpy(np.random.default_rng(0).standard_normal((1, side, side, side)).astype(np.float32))
     with torch.inference_mode():
-        segment_array(network, image, (side,) * 3, plan_of(classes))
+        segment_array(network, image, (side,) * 3, plan_of(classes, PATCH))
 
 
 def batch(folder: Path, scans: int, workers: int) -> None:
@@ -109,20 +80,15 @@ def grown(ways: Mapping[int, Callable[[], None]], rounds: int, of: Callable[[int
         of: From the size that is named to what the cost is fitted to.
     """
     next(iter(ways.values()))()
-    cpu: dict[int, list[float]] = {size: [] for size in ways}
-    wall: dict[int, list[float]] = {size: [] for size in ways}
-    for _ in range(rounds):
-        for size, way in ways.items():
-            used, start = time.process_time(), time.perf_counter()
-            way()
-            wall[size].append(time.perf_counter() - start)
-            cpu[size].append(time.process_time() - used)
+    taken = in_turns(ways, rounds)
     sizes = [of(size) for size in ways]
-    fits = [exponent(sizes, [cpu[size][turn] for size in ways]) for turn in range(rounds)]
+    fits = [exponent(sizes, [row[turn].cpu for row in taken.values()]) for turn in range(rounds)]
     return {
         "sizes": list(ways),
-        "cpu_seconds": {str(size): round(statistics.median(cpu[size]), 4) for size in ways},
-        "wall_seconds": {str(size): round(statistics.median(wall[size]), 4) for size in ways},
+        "cpu_seconds": {str(size): round(statistics.median(one.cpu for one in row), 4) for size, row in taken.items()},
+        "wall_seconds": {
+            str(size): round(statistics.median(one.seconds for one in row), 4) for size, row in taken.items()
+        },
         "exponent": round(statistics.median(fits), 3),
         "exponent_of_rounds": [round(min(fits), 3), round(max(fits), 3)],
     }
@@ -142,13 +108,12 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__, "scaling")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/scaling.json"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="voxgraft-scaling-") as folder:
         figures = measure(Path(folder), options.rounds)
-    record(options.out, {"rounds": options.rounds, "load": round(os.getloadavg()[0], 1), **figures})
+    record(options.out, {"rounds": options.rounds, **figures})
 
 
 if __name__ == "__main__":

@@ -11,9 +11,7 @@ installed (or from the file that --nnunet names), MONAI and surface-distance com
 
 from __future__ import annotations
 
-import argparse
 import ast
-import json
 import time
 import warnings
 from collections.abc import Callable
@@ -24,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from hippocampus import ROOT, machine
+from measured import Taken, keep, parser_of
 from scipy import ndimage
 
 from voxgraft.components.choice import choose
@@ -137,7 +135,7 @@ def nnunet_function(path: Path | None) -> Callable[..., Any] | None:
 
 def timed(ways: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """Seconds and processor seconds of each way, in turn, and what each gave in its first round."""
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    taken: dict[str, list[Taken]] = {name: [] for name in ways}
     gave = {}
     for turn in range(rounds):
         for name, (way, most) in ways.items():
@@ -145,14 +143,14 @@ def timed(ways: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> tuple[
                 continue
             wall, cpu = time.perf_counter(), time.process_time()
             result = way()
-            taken[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+            taken[name].append(Taken(time.perf_counter() - wall, time.process_time() - cpu))
             gave.setdefault(name, result)
-    base = median(cpu for _, cpu in taken[OURS])
+    base = median(one.cpu for one in taken[OURS])
     rows = {
         name: {
-            "seconds": round(median(wall for wall, _ in times), 5),
-            "cpu_seconds": round(median(cpu for _, cpu in times), 5),
-            "times_ours": round(median(cpu for _, cpu in times) / base, 2),
+            "seconds": round(median(one.seconds for one in times), 5),
+            "cpu_seconds": round(median(one.cpu for one in times), 5),
+            "times_ours": round(median(one.cpu for one in times) / base, 2),
             "rounds": len(times),
         }
         for name, times in taken.items()
@@ -211,12 +209,11 @@ def surfaces(size: int, classes: int, rounds: int, make: Callable[[np.ndarray], 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "scoring")
     parser.add_argument("--classes", type=int, default=30)
     parser.add_argument("--sizes", type=int, nargs="+", default=[150, 300], help="voxels along each axis")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--nnunet", type=Path, help="nnU-Net's evaluate_predictions.py, where it is not installed")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "scoring.json")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     function = nnunet_function(options.nnunet)
@@ -229,9 +226,7 @@ def main() -> None:
         print(f"\n{table['what']}")
         for name, row in table["rows"].items():
             print(f"  {name:45s}", *(f"{key}={value}" for key, value in row.items()))
-    command = f"python benchmarks/scoring.py --classes {options.classes} --rounds {options.rounds}"
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"command": command, "machine": machine(), "tables": tables}, indent=2) + "\n")
+    keep(options.out, {"tables": tables})
 
 
 if __name__ == "__main__":

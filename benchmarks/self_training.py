@@ -14,15 +14,15 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from arms import RESULTS, ROOT, STEPS, keep, show, table_of, train
+from arms import STEPS, folder_of, show, table_of, train
+from measured import DATA, ROOT, keep, parser_of
 
 import voxgraft as vg
 
-DATA = ROOT / ".." / "shared" / "data" / "la2018"
+SCANS = DATA / "la2018"
 LABELLED, UNLABELLED, HELD_OUT = range(8), range(8, 20), range(20, 40)
 WORKFLOW = ROOT / "workflows" / "atrium_3d.yaml"
 
@@ -32,7 +32,7 @@ def write_cases(path: Path, labels: int, masks: dict[str, Path] | None = None) -
     rows = [("case", "image", "label", "split")]
     rows += [(*_files(number), "train") for number in LABELLED[:labels]]
     rows += [
-        (case, (DATA / "images" / f"{case}.nii.gz").as_posix(), str(mask), "train")
+        (case, (SCANS / "images" / f"{case}.nii.gz").as_posix(), str(mask), "train")
         for case, mask in (masks or {}).items()
     ]
     rows += [(*_files(number), "validation") for number in HELD_OUT]
@@ -43,13 +43,13 @@ def write_cases(path: Path, labels: int, masks: dict[str, Path] | None = None) -
 
 def _files(number: int) -> tuple[str, str, str]:
     case = f"la_{number:03}"
-    return case, *((DATA / part / f"{case}.nii.gz").as_posix() for part in ("images", "labels"))
+    return case, *((SCANS / part / f"{case}.nii.gz").as_posix() for part in ("images", "labels"))
 
 
 def predicted(run: Path, out: Path, labels: int) -> dict[str, Path]:
     """The masks that a run's model gives the training scans whose labels it may not see."""
     numbers = [*LABELLED[labels:], *UNLABELLED]
-    scans = [DATA / "images" / f"la_{number:03}.nii.gz" for number in numbers]
+    scans = [SCANS / "images" / f"la_{number:03}.nii.gz" for number in numbers]
     batch = vg.segment(run / "package", scans, out=out, writers=["nifti"])
     if batch.failed:
         raise SystemExit(f"{batch.failed} scans failed; see {batch.report}")
@@ -96,7 +96,7 @@ def models(folder: Path, labels: int, options: argparse.Namespace) -> dict[str, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "self_training")
     parser.add_argument("--labels", default="8,4")
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--more", type=int, default=800, help="steps of the second training")
@@ -104,13 +104,12 @@ def main() -> None:
     parser.add_argument("--patch", type=json.loads, default=[64, 48, 40])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--folder", type=Path, help="keep the runs here, and go on with those that are here")
-    parser.add_argument("--out", type=Path, default=RESULTS / "self_training.json")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
     tables: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as scratch:
+    with folder_of(options) as folder:
         for labels in (int(n) for n in options.labels.split(",")):
-            found = models((options.folder or Path(scratch)).resolve(), labels, options)
+            found = models(folder, labels, options)
             tables.append({"labels": labels, **table_of({(arm, 7): run for arm, run in found.items()})})
             show(tables[-1])
             keep(

@@ -28,9 +28,7 @@ from typing import Any
 import cc3d
 import edt
 import numpy as np
-from hippocampus import ROOT
-from interleaved import record
-from volumes import DATA
+from measured import DATA, ROOT, cpu_of, parser_of, record
 
 import voxgraft as vg
 
@@ -38,12 +36,11 @@ Mask = np.ndarray[Any, Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "serve_clients")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--cases", type=int, default=6)
     parser.add_argument("--clicks", type=int, default=10)
     parser.add_argument("--data", type=Path, default=DATA / "hippocampus")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "serve_clients.json")
     parser.add_argument("--large", action="store_true", help="measure only the large scan, and keep the rest of --out")
     options = parser.parse_args()
     if options.large:
@@ -59,9 +56,7 @@ def main() -> None:
         for case in cases:
             (scans / f"{case}.nii.gz").symlink_to((options.data / "imagesTr" / f"{case}.nii.gz").resolve())
         truths = {case: vg.read(options.data / "labelsTr" / f"{case}.nii.gz").array for case in cases}
-        document = driven(
-            run.package.folder if hasattr(run.package, "folder") else run.package, folder, truths, options
-        )
+        document = driven(run.package, folder, truths, options)
     record(options.out, {**document, "large": large()})
 
 
@@ -82,19 +77,14 @@ def large() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         work = Work(scan, Pieces(Path(folder), shape))
         start = tuple(int(i) for i in np.argwhere(labels == 7)[-1])
-        seconds = {"first_point": _processor(lambda: work.point(start, True))}
+        seconds = {"first_point": cpu_of(lambda: work.point(start, True))}
         beside = [(start[0] + 2 + n, start[1] + 3 * n, start[2]) for n in range(6)]
-        clicks = [_processor(lambda place=place: work.point(place, True)) for place in beside]
-        seconds |= {"click": median(clicks), "undo": _processor(work.undo)}
+        clicks = [cpu_of(lambda place=place: work.point(place, True)) for place in beside]
+        seconds |= {"click": median(clicks), "undo": cpu_of(work.undo)}
         work.put_aside()
         again = Work(scan, Pieces(Path(folder), shape))
-        return {**seconds, "found_again": _processor(lambda: again.point(start, True))}
-
-
-def _processor(call: Any) -> float:
-    start = time.process_time()
-    call()
-    return round(time.process_time() - start, 3)
+        seconds["found_again"] = cpu_of(lambda: again.point(start, True))
+        return {name: round(value, 3) for name, value in seconds.items()}
 
 
 def trained(data: Path, steps: int, folder: Path) -> Any:

@@ -30,8 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from hippocampus import ROOT
-from interleaved import record
+from measured import ROOT, record
 
 SHAPE = (192, 192, 128)
 ROI = (64, 64, 64)

@@ -10,19 +10,12 @@ thread, in turns. The file is written after each training, so that a run that is
 
 from __future__ import annotations
 
-from bf16_training import in_turns, options_of, overrides_of
+from bf16_training import compare
 
 ARMS = {
     "as planned, which covers small scans": ["training.patch=auto"],
     "the median's": ["training.patch=[32, 48, 32]"],
 }
 
-
-def main() -> None:
-    options = options_of(__doc__, "small_patch")
-    more = {"steps": options.steps, "cases": options.cases, "threads": 1}
-    in_turns(ARMS, overrides_of(options), options.seeds, options.out, more)
-
-
 if __name__ == "__main__":
-    main()
+    compare(__doc__, "small_patch", ARMS)

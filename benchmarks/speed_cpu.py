@@ -38,7 +38,7 @@ import torch
 from body_jobs import body
 from cpu_jobs import DATA, Rows, previews, small, steps, training, turns
 from gpu import Sizes, own_network
-from hippocampus import ROOT, machine
+from measured import ROOT, machine
 from torch import Tensor, nn
 
 from voxgraft.components.code import version_of

@@ -26,6 +26,22 @@ def bright(volume: Volume) -> Found:
     return Found(volume.with_array((volume.array > 100).astype(np.uint8)), {"ball": 0.9})
 
 
+def plan_of(classes: int, patch: tuple[int, int, int] = (16, 16, 16)) -> Plan:
+    """A plan for volumes of one channel; the background is one of the classes."""
+    return Plan(
+        dims=3,
+        image_dims=3,
+        channels=("image",),
+        labels=tuple((value, "ball" if classes == 2 else f"structure-{value}") for value in range(1, classes)),
+        modality="mr",
+        normalisation=({},),
+        spacing=(1.0, 1.0, 1.0),
+        patch=patch,
+        batch=1,
+        strides=((1, 1, 1),),
+    )
+
+
 def package_of_balls(folder: Path, fingerprint: str = "0" * 64) -> Package:
     """A model of balls.
 
@@ -33,16 +49,4 @@ def package_of_balls(folder: Path, fingerprint: str = "0" * 64) -> Package:
         folder: Where it would stand.
         fingerprint: Another one is another model.
     """
-    plan = Plan(
-        dims=3,
-        image_dims=3,
-        channels=("image",),
-        labels=((1, "ball"),),
-        modality="mr",
-        normalisation=({},),
-        spacing=(1.0, 1.0, 1.0),
-        patch=(16, 16, 16),
-        batch=1,
-        strides=((1, 1, 1),),
-    )
-    return Package(folder, plan, Labels((Label(1, "ball"),)), {"name": "balls", "version": "1"}, fingerprint)
+    return Package(folder, plan_of(2), Labels((Label(1, "ball"),)), {"name": "balls", "version": "1"}, fingerprint)

@@ -11,11 +11,7 @@ the machine does, wall time would.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,7 +19,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from measured import ROOT, computer, keep, parser_of, processes
+
 SHORT = ("training.budget=2 steps", "training.validation_cases=1", "steps=[plan, prepare, train]")
 
 
@@ -64,7 +61,7 @@ class Tree:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--before", required=True, help="A commit.")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", type=Path)
@@ -82,18 +79,16 @@ def main() -> None:
                         taken[name][which].append(seconds)
     found = {
         "before": asked.before,
-        "load": round(os.getloadavg()[0], 1),
-        "python": platform.python_version(),
+        "machine": computer(),
         "rounds": asked.rounds,
         "cpu_seconds": {
             name: {tree: round(statistics.median(values), 3) for tree, values in by.items()}
             for name, by in taken.items()
         },
     }
-    text = json.dumps(found, indent=2)
-    print(text)
+    print(found["cpu_seconds"])
     if asked.write is not None:
-        asked.write.write_text(text + "\n")
+        keep(asked.write, found)
 
 
 def installed(commit: str, scratch: Path) -> Tree:
@@ -121,12 +116,11 @@ def cpu(tree: Tree, call: Call, batch: str) -> float:
     """Seconds of CPU of one call."""
     names = {"SCAN": "data/labelled/imagesTr/demo_001.nii.gz", "PACKAGE": "run/package", "NEW": batch}
     words = [names.get(word, word) for word in call.words]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    answer = tree.call(words)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with processes() as taken:
+        answer = tree.call(words)
     if answer.returncode != call.exit_code or call.says not in answer.stdout + answer.stderr:
         raise SystemExit(f"voxgraft {' '.join(words)} of {tree.packages}: {answer.stdout}{answer.stderr}")
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return taken.cpu
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ their reference masks in x and y: Dice on them is higher than it is on whole sca
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from arms import ROOT, keep, options_of, show, table_of, train
+from arms import folder_of, options_of, show, table_of, train
+from measured import ROOT, keep, parser_of
 
 SCRATCH = "scratch"
 ARMS: dict[str, list[dict[str, Any]]] = {
@@ -42,13 +41,13 @@ MORE: dict[str, list[dict[str, Any]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--workflow", type=Path, default=ROOT / "workflows" / "atrium_2d_strategies.yaml")
     parser.add_argument("--arms", default=",".join(ARMS), help=f"the first is compared with; also {', '.join(MORE)}")
     options_of(parser, "strategies", steps=200, seeds="7,8,9")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder, runs = options.folder or Path(scratch), {}
+    runs = {}
+    with folder_of(options) as folder:
         for seed in map(int, options.seeds.split(",")):
             for arm in options.arms.split(","):
                 changes: dict[str, Any] = {"transfer": {**ARMS, **MORE}[arm]}

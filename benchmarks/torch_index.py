@@ -32,7 +32,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-ROOT = Path(__file__).parents[1]
+from measured import ROOT, computer, keep, parser_of
+
 HOST = "download.pytorch.org"
 BACKENDS = ("cpu", "cu126", "cu130")
 PARTS = ("torch", "torchvision")
@@ -207,7 +208,7 @@ TRIALS = (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="A folder that is not there yet.")
     parser.add_argument("--write", type=Path)
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
@@ -222,7 +223,7 @@ def main() -> None:
     done(sys.executable, "-m", "venv", str(folder / "uv"))
     done(str(folder / "uv" / "bin" / "pip"), "install", "-q", "uv")
     version = done(str(folder / "uv" / "bin" / "uv"), "--version").strip()
-    found: dict[str, Any] = {"python": platform.python_version(), "uv": version, "trials": []}
+    found: dict[str, Any] = {"machine": computer(), "uv": version, "trials": []}
     with serving(index, 443, folder / CERTIFICATE), serving(index) as address:
         kept = False
         for trial in TRIALS:
@@ -235,7 +236,7 @@ def main() -> None:
             print(json.dumps(row, indent=2), flush=True)
     shutil.rmtree(folder)
     if asked.write is not None:
-        asked.write.write_text(json.dumps(found, indent=2) + "\n")
+        keep(asked.write, found)
 
 
 def carried_out(trial: Trial, venv: Path, address: str, bundle: Path) -> dict[str, Any]:
@@ -243,12 +244,7 @@ def carried_out(trial: Trial, venv: Path, address: str, bundle: Path) -> dict[st
     words = trial.told.replace("ADDRESS", f"{address}/whl/{trial.address}").split()
     tool = venv.with_name("uv") / "bin" / "uv" if words[0] == "uv" else venv / "bin" / "pip"
     call = [str(tool), *words[1:], *([] if trial.stays else ["--dry-run"])]
-    settings = {
-        "HOME": str(venv.parent),
-        "PATH": "/usr/bin:/bin",
-        "VIRTUAL_ENV": str(venv),
-        "SSL_CERT_FILE": str(bundle),
-    }
+    settings = {"HOME": str(venv.parent), "PATH": "/usr/bin:/bin", "VIRTUAL_ENV": str(venv)}
     settings |= {"PIP_CONFIG_FILE": os.devnull, "PIP_CERT": str(bundle), "SSL_CERT_FILE": str(bundle)}
     settings |= {"UV_CUDA_DRIVER_VERSION": trial.driver} if trial.driver else {}
     text = done(*call, cwd=ROOT, env=settings)

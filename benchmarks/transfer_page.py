@@ -11,7 +11,8 @@ from textwrap import wrap
 from typing import Any
 
 import numpy as np
-from figures import RESULTS, ROOT, head, line, load, machine, page, said, section
+from figures import head, line, load, machine, page, said, section
+from measured import RESULTS, ROOT
 from prior import document as known
 
 from voxgraft.scoring.comparison import holm, randomisation_p
@@ -55,8 +56,7 @@ def _head() -> Iterator[str]:
     yield ""
     yield from said(
         f"{machine_line}, one thread for each training while others ran beside it, so seconds compare methods only "
-        "roughly. "
-        f"Short budgets favour methods that learn faster. {versions}"
+        f"roughly. Short budgets favour methods that learn faster. {versions}"
     )
 
 
@@ -102,8 +102,7 @@ def _in_short() -> Iterator[str]:
         f"**Weights of the same organ and contrast help, also in 3D:** deepbet's on brain tissue, "
         f"{_range([one['difference'] for one in brain])}, on deformed copies of one head.",
         f"**Scans without labels:** training on a model's own masks of them, against longer training: {gained}. "
-        "Filling in "
-        "masked blocks, LoRA and a mean teacher changed the hippocampus by "
+        "Filling in masked blocks, LoRA and a mean teacher changed the hippocampus by "
         f"{_range([one['difference'] for one in curve])}: not worth it where a few labelled scans are enough.",
         "**A wrong source is not called helpful** by the guard, and it misses a small gain with few patients. So where "
         "a trial cannot tell, `voxgraft advise` proposes by the figures of this page and says so; `voxgraft new` too "
@@ -128,8 +127,7 @@ def _best_in_minutes() -> Iterator[str]:
     (twin,) = load("curves_atrium_twin")["differences"]
     yield (
         "**In a few minutes, which way is best depends on the number of labels.** On the atrium, after three to four "
-        "minutes, it was "
-        f"{', '.join(ahead)}; ImageNet weights added {gained} to slices, and with one label "
+        f"minutes, it was {', '.join(ahead)}; ImageNet weights added {gained} to slices, and with one label "
         f"{_signed(twin)} to the inflated network."
     )
 
@@ -155,9 +153,8 @@ def _curves() -> Iterator[str]:
             f"`{document['workflow']}`, {document['steps']} steps, {_count(document['draws']).lower()} of labelled "
             f"patients, each with its own seed, and the same {document['patients']} held-out patients. Intervals are "
             "over patients and draws together, paired between the methods. Labels saved: the number of labels with "
-            "which scratch "
-            "reaches the same Dice (interpolated), minus the number of labels; `more than tried` if scratch "
-            "never reaches it."
+            "which scratch reaches the same Dice (interpolated), minus the number of labels; `more than tried` if "
+            "scratch never reaches it."
         )
         yield ""
         yield f"![Dice over the number of labelled patients](images/curves_{name}.svg)"
@@ -275,11 +272,10 @@ def _guard() -> Iterator[str]:
     yield from said(
         "The share of trials in which the guard says `helps`, by the true gain in Dice and the number of held-out "
         "patients. Patients differ as those of the left atrium do between scratch and each method of transfer "
-        "(standard "
-        f"deviation of a patient's difference {power['spread']:.3f}); {power['trials']} trials for each cell. The rest "
-        "is missed. In the row without a gain it is the rate of false alarms; the verdict is `hurts` there in "
-        f"{_false_harm(power)}: a few of these patients gain much and most lose a little, and a small sample may hold "
-        "none of the former."
+        f"(standard deviation of a patient's difference {power['spread']:.3f}); {power['trials']} trials for each "
+        "cell. The rest is missed. In the row without a gain it is the rate of false alarms; the verdict is `hurts` "
+        f"there in {_false_harm(power)}: a few of these patients gain much and most lose a little, and a small sample "
+        "may hold none of the former."
     )
     patients = list(dict.fromkeys(row["patients"] for row in power["rows"]))
     shares = {
@@ -302,11 +298,9 @@ def _advised() -> Iterator[str]:
     yield from section("Does `voxgraft advise` choose the best?", load("advise_score")["command"])
     yield from said(
         "`advise` was run for each number of labels of the curves above, on a workflow that trains from scratch. "
-        "`leads` is "
-        "the arm that was ahead at the end, `proposed` the one in the workflow that it wrote. `rests on` says "
-        "whether the trial found it on these data or, if it could not tell, on other data sets: the "
-        "curves of this page are among those, so such rows do not test the proposal. "
-        f"{_left_out()}"
+        "`leads` is the arm that was ahead at the end, `proposed` the one in the workflow that it wrote. `rests on` "
+        "says whether the trial found it on these data or, if it could not tell, on other data sets: the curves of "
+        f"this page are among those, so such rows do not test the proposal. {_left_out()}"
     )
     yield from _trials(load("advise_score"))
     if (RESULTS / "advise_score_busy.json").exists():
@@ -363,11 +357,10 @@ def _unlabelled() -> Iterator[str]:
         title = "The left atrium in 3D: few labels, and scans without any"
         yield from section(title if not number else f"The same at {spacing}", document["command"])
         yield from said(
-            f"Volumes at {spacing} from scratch, bfloat16, one core. `plain` learns from the labelled "
-            f"scans for {document['steps']:,} steps; `longer` continues for {document['more']:,} more; `self-training` "
-            "continues for as many on these and on the other training scans, with the masks that `plain` gave them. "
-            "Scored "
-            "once on twenty scans, `la_020` to `la_039`, on which nothing was tuned. They were cropped around their "
+            f"Volumes at {spacing} from scratch, bfloat16, one core. `plain` learns from the labelled scans for "
+            f"{document['steps']:,} steps; `longer` continues for {document['more']:,} more; `self-training` continues "
+            "for as many on these and on the other training scans, with the masks that `plain` gave them. Scored once "
+            "on twenty scans, `la_020` to `la_039`, on which nothing was tuned. They were cropped around their "
             "reference masks in x and y. The literature's V-Net has 0.800 with 8 labels and 0.911 with 80, on other "
             "scans of the same challenge."
         )
@@ -391,8 +384,7 @@ def _strategies() -> Iterator[str]:
     yield ""
     yield from said(
         "Each method gains over scratch. An earlier pilot with other code, slices of 1.6 mm and one seed gave +0.076 "
-        "for "
-        "fine-tuning."
+        "for fine-tuning."
     )
     yield ""
     yield from said(
@@ -481,10 +473,9 @@ def _curve() -> Iterator[str]:
     gained = many["arms"][0]["dice"]["mean"] - few["arms"][0]["dice"]["mean"]
     yield from said(
         f"No effect. From scratch, {many['labels']} labels give {gained:+.4f} over {few['labels']}: the scans are "
-        "crops "
-        "around the structure, so there is little to gain. Intervals are over patients and do not include the "
-        "variation between seeds and draws, so differences of a few thousandths "
-        "mean nothing. A step of the mean teacher took several times as long."
+        "crops around the structure, so there is little to gain. Intervals are over patients and do not include the "
+        "variation between seeds and draws, so differences of a few thousandths mean nothing. A step of the mean "
+        "teacher took several times as long."
     )
     short = load("label_curve_300")
     rows = [(point["labels"], one) for point in short["curve"] for one in point["comparisons"]]
@@ -504,8 +495,7 @@ def _brain() -> Iterator[str]:
     yield from section("Grey and white matter: deepbet's 3D weights", document["command"])
     yield from said(
         "Blocks of ONE brain, the MNI152 template, with different deformation and simulated acquisition; the scored "
-        "blocks "
-        "are deformed, biased and noisy beyond those of training. This shows whether the weights suit the task, "
+        "blocks are deformed, biased and noisy beyond those of training. This shows whether the weights suit the task, "
         "and nothing about patients: the intervals are over deformed copies of one head. "
         f"`workflows/brain_tissue_deepbet.yaml`, {document['runs'][0]['steps']} steps, "
         f"{len({row['draw'] for row in document['runs']})} draws of labelled blocks; each method has the learning rate "

@@ -7,9 +7,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from hippocampus import ROOT
 
-DATA = ROOT.parent / "shared" / "data"
 FULL = (512, 512, 400)
 TISSUES = (-500, -150, -20, 150)
 """Hounsfield units between air, fat, soft tissue, organs and bone."""

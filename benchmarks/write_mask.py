@@ -10,7 +10,6 @@ file no larger than nibabel's.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,8 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-from hippocampus import ROOT
-from interleaved import measure, ratios, record
-from volumes import DATA, FULL, affine_of, nearest_mask, smooth_ct, tissue_mask
+from measured import DATA, measure, parser_of, ratios, record
+from volumes import FULL, affine_of, nearest_mask, smooth_ct, tissue_mask
 
 from voxgraft.discovery import discover
 from voxgraft.imaging.structures import Labels
@@ -37,11 +35,10 @@ OWN = "VoxGraft, first axis fastest"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__, "write_mask")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--shape", type=int, nargs=3, default=FULL)
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "write_mask.json")
     options = parser.parse_args()
     shape = tuple(options.shape)
     masks = {
