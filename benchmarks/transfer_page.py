@@ -167,8 +167,6 @@ def _curves() -> Iterator[str]:
 def _minutes() -> Iterator[str]:
     """The atrium at equal minutes: volumes and slices, each from scratch and from ImageNet weights."""
     document = load("curves_atrium")
-    arms = list(dict.fromkeys(point["arm"] for point in document["points"]))
-    trainings = document["draws"] * len({point["labels"] for point in document["points"]})
     yield from section("How many labels does it save? The left atrium, three to four minutes each", document["command"])
     yield from said(
         f"`{document['workflow']}` with `workflows/atrium_20.csv`: {_count(document['draws']).lower()} of labelled "
@@ -182,6 +180,21 @@ def _minutes() -> Iterator[str]:
     )
     yield ""
     yield "![Dice over the number of labelled patients](images/curves_atrium.svg)"
+    yield from _methods(document)
+    yield ""
+    yield from said(f"With one labelled scan, is it the weights or the network? {_twin()}")
+    yield from _longer(document)
+    times = load("curves_atrium_long")
+    yield ""
+    yield from said(f"And with few labels? Each method again for four times its steps (`{times['command']}`):")
+    yield from _methods(times)
+
+
+def _methods(document: Mapping[str, Any]) -> Iterator[str]:
+    """The scores of each method at each number of labels, and how they differ."""
+    arms = list(dict.fromkeys(point["arm"] for point in document["points"]))
+    counts = {point["labels"] for point in document["points"]}
+    trainings = document["draws"] * len(counts)
     yield from head("labelled", "method", "steps", "seconds", "Dice", "interval", "by draw")
     for point in sorted(document["points"], key=lambda point: (point["labels"], arms.index(point["arm"]))):
         arm = point["arm"]
@@ -196,12 +209,11 @@ def _minutes() -> Iterator[str]:
             _interval(point["ci95"]),
             drawn,
         )
-    yield from head("labelled", "compared", "difference", "labels saved")
+    curve = len(counts) > 1  # labels saved are read from a line through several points
+    yield from head("labelled", "compared", "difference", *(["labels saved"] if curve else []))
     for row in sorted(document["differences"], key=lambda row: row["labels"]):
-        yield line(row["labels"], f"`{row['arm']}` minus `{row['against']}`", _signed(row), _saved(row))
-    yield ""
-    yield from said(f"With one labelled scan, is it the weights or the network? {_twin()}")
-    yield from _longer(document)
+        pair = f"`{row['arm']}` minus `{row['against']}`"
+        yield line(row["labels"], pair, _signed(row), *([_saved(row)] if curve else []))
 
 
 def _twin() -> str:
