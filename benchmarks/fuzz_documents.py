@@ -27,7 +27,8 @@ from voxgraft.batch.entry import read_worklist
 from voxgraft.components.catalogue import Catalogue
 from voxgraft.discovery import discover
 from voxgraft.errors import BrokenPlugin, VoxGraftError
-from voxgraft.packages.package import pack, read_package, unpack
+from voxgraft.packages.archive import pack, unpack
+from voxgraft.packages.package import read_package
 from voxgraft.scoring.naming import read_labels
 from voxgraft.scoring.scores import Scores
 from voxgraft.scoring.subgroups import read_facts

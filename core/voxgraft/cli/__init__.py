@@ -107,7 +107,7 @@ class There(click.Path):
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = super().convert(value, param, ctx)
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if not _is_there(path):
             option = f"{param.opts[0]} " if isinstance(param, click.Option) else ""
             raise UsageError(f"{option}{str(path)[:LONGEST]}: there is no such file or folder")
