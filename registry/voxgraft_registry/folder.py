@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from voxgraft.errors import ModelError, NoSuchModel
-from voxgraft.packages.package import MANIFEST, read_package, unpack
+from voxgraft.packages.archive import unpack
+from voxgraft.packages.package import MANIFEST, read_package
 from voxgraft.packages.references import cache_folder
 from voxgraft.support.files import sha256
 

@@ -36,6 +36,9 @@ DESCRIPTION = 5000
 FILES, METRIC = "voxgraft.manifest", "metric."
 """Tags of a version: the hash of its manifest, and before each metric's name its mean."""
 
+LOGGED = "voxgraft.logged_model"
+"""The tag of a version: the model that it was logged as, which MLflow's registries in databases do not keep."""
+
 EXPERIMENT = "voxgraft"
 """Where versions that no run of this registry made are kept."""
 
@@ -178,8 +181,8 @@ class MlflowStore:
             forgotten(client, model, version)
             client.delete_model_version(name, version)
             try:
-                if found.model_id:
-                    client.delete_logged_model(found.model_id)
+                if logged := found.tags.get(LOGGED):
+                    client.delete_logged_model(logged)
                 if found.run_id and self._only_holds(client, found.run_id):
                     client.delete_run(found.run_id)
             except Exception as error:  # somebody has deleted its run by hand
@@ -274,7 +277,12 @@ class MlflowStore:
         source = logged.artifact_location
         card = (package.folder / "card.md").read_text(encoding="utf-8")[:DESCRIPTION]
         model_version = client.create_model_version(
-            name, source, run or own, tags=tags, description=card, model_id=logged.model_id
+            name,
+            source,
+            run or own,
+            tags={**tags, LOGGED: logged.model_id},
+            description=card,
+            model_id=logged.model_id,
         )
         return model_version, str(logged.model_id)
 

@@ -26,7 +26,8 @@ from voxgraft.imaging.read import read as read_image
 from voxgraft.inference.ensemble import Ensemble
 from voxgraft.inference.predictor import Predictor, predictor_of
 from voxgraft.networks.sources import named_weights
-from voxgraft.packages.package import pack, read_package, unpack
+from voxgraft.packages.archive import pack, unpack
+from voxgraft.packages.package import read_package
 from voxgraft.packages.references import Resolver
 from voxgraft.runs.cross_validation import Member
 from voxgraft.runs.engine import run_workflow

@@ -15,7 +15,8 @@ from voxgraft.components.choice import Options
 from voxgraft.discovery import discover
 from voxgraft.errors import BrokenPlugin, ModelError, PluginError
 from voxgraft.imaging.structures import Label, Labels
-from voxgraft.packages.package import Package, pack, write_package
+from voxgraft.packages.archive import pack
+from voxgraft.packages.package import Package, write_package
 from voxgraft.packages.references import Resolver, cache_folder, registry
 from voxgraft.preprocessing.plan import Plan
 

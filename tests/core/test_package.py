@@ -17,7 +17,8 @@ import torch
 from voxgraft.errors import ModelError
 from voxgraft.imaging.structures import Label, Labels
 from voxgraft.packages import package
-from voxgraft.packages.package import MANIFEST, MEMBERS, amend_package, pack, read_package, unpack, write_package
+from voxgraft.packages.archive import pack, unpack
+from voxgraft.packages.package import MANIFEST, MEMBERS, amend_package, read_package, write_package
 from voxgraft.preprocessing.plan import Plan
 from voxgraft.support.files import sha256
 from voxgraft.testing.damage import mutations

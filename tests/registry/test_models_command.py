@@ -14,7 +14,8 @@ from fake_run import scores_document, small_package
 
 from voxgraft.cli import main
 from voxgraft.components.catalogue import Catalogue
-from voxgraft.packages.package import pack, read_package
+from voxgraft.packages.archive import pack
+from voxgraft.packages.package import read_package
 
 Call = Callable[..., Result]
 

@@ -282,3 +282,13 @@ def test_a_registry_that_was_moved_with_its_files_still_works(uri: str, package:
 def test_without_a_registry_the_sentence_says_how_to_name_one(uri: str) -> None:
     with pytest.raises(TrackingError, match="MLFLOW_TRACKING_URI is not set"):
         MlflowStore(MlflowStoreOptions()).fetch("models:/brain@champion")
+
+
+def test_a_deleted_version_leaves_no_logged_model(store: MlflowStore, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        store.register(small_package(tmp_path / f"p{seed}", seed), "brain")
+    mlflow = client(store)
+    experiment = mlflow.get_experiment_by_name("voxgraft").experiment_id
+    kept = {one.tags["voxgraft.hash"] for one in mlflow.search_logged_models([experiment])}
+    gone = store.delete("brain", "1").hash
+    assert {one.tags["voxgraft.hash"] for one in mlflow.search_logged_models([experiment])} == kept - {gone} != kept

@@ -30,6 +30,7 @@ from .entry import PARTS, REVIEW, Decides, Entry
 from .ledger import Ledger
 from .model import WORKFLOW, How, Model
 from .outputs import USUAL, Outputs, is_result, with_case_ids
+from .parts import Part, enter, named, part_from, rows_of_others
 from .queue import Batch, BatchQueue, Scan
 from .report import REPORT as PAGE
 from .report import write_common_report
@@ -40,7 +41,6 @@ from .worklist import Finder, check_inputs
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
     from ..inference.predictor import Applied
-    from .parts import Part
     from .remote import Remote
     from .task import Executor
 
@@ -98,11 +98,12 @@ def segment(
     chosen = executor_of(kind, catalogue, **wanted)
     how = How(device, overlap, mirror, package.facts["applied"], "on" if package.facts["around"] else "off")
     applied = Model(package, catalogue, how, predictor, workers or 1, timeout)
-    share = _share(part)
+    share = None if part is None else part_from(part)
     finder = Finder(catalogue, package.plan, folder, series, ignore_contract, _ours_in(folder), applied.limits)
     teller = progress or Progress(quiet=True)
     with _ledger_of(folder, share, teller.say) as ledger:
-        entries = _named(finder.find(paths, teller.say), ledger, folder, share)
+        found = finder.find(paths, teller.say)
+        entries = named(found, ledger, folder, share) if share else with_case_ids(found, ledger.rows(), folder)
         corrections = Corrections(folder, ledger, outputs.names)
         _tidy(corrections, share, teller.say)
         leave_for_review(package, folder)
@@ -135,24 +136,6 @@ def _placed_here(inputs: list[str | Path], out: str | Path) -> tuple[Remote | No
     from .remote import placed_here
 
     return placed_here(inputs, out)
-
-
-def _share(part: str | None) -> Part | None:
-    """The part of the batch that this call does; None for all of it."""
-    if part is None:
-        return None
-    from .parts import part_from
-
-    return part_from(part)
-
-
-def _named(entries: Sequence[Entry], ledger: Ledger, out: Path, part: Part | None) -> list[Entry]:
-    """The scans that this call does, with their case ids."""
-    if part is None:
-        return with_case_ids(entries, ledger.rows(), out)
-    from .parts import named
-
-    return named(entries, ledger, out, part)
 
 
 def _decides(outputs: Outputs, how: How) -> Decides:
@@ -216,21 +199,15 @@ def _sweep(out: Path, mine: frozenset[str] | None) -> None:
 def _ledger_of(out: Path, part: Part | None, say: Callable[[str], None]) -> Iterator[Ledger]:
     """The ledger of a batch, or of a part of it, for this process alone."""
     if part is not None:
-        _enter(out, part)
+        enter(out, part)
     home = out if part is None else part.home(out)
     with sole_owner(home, "segmenting into") as locked:
         if part is None and (out / PARTS).exists():
-            _enter(out, part)
+            enter(out, part)
         if not locked:
             say(f"{out}: this file system has no locks; make sure that only one process works here")
         with Ledger(home, shared=part is not None) as ledger:
             yield ledger
-
-
-def _enter(out: Path, part: Part | None) -> None:
-    from .parts import enter
-
-    enter(out, part)
 
 
 def executor_of(text: str, catalogue: Catalogue, **wanted: Any) -> Executor:
@@ -327,8 +304,6 @@ def _say_other_code(outputs: Outputs, say: Callable[[str], None]) -> None:
 def _say_of_parts(out: Path, part: Part, package: Package, scans: int, say: Callable[[str], None]) -> None:
     """Say how many scans this part does, and where others were done by another model: an alias may have moved, or a
     package been replaced."""
-    from .parts import rows_of_others
-
     say(f"{out}: part {part} does {counted(scans, 'scan')}")
     rows = rows_of_others(out, part)
     others = Counter(row.model for row in rows if row.state == "done" and row.model_hash != package.hash)

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, UsageError
-from .package import SUFFIX, Package, pack, read_package, unpack
+from .archive import SUFFIX, pack, unpack
+from .package import Package, read_package
 from .references import CHALLENGER, CHAMPION, Registry, Resolver, Version, registry
 
 if TYPE_CHECKING:

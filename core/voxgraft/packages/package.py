@@ -6,11 +6,8 @@ and `manifest.json`; an ensemble has `members.json` besides. It holds no pickle 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ from ..imaging.structures import Labels
 from ..preprocessing.plan import Plan, read_plan
 from ..support.files import atomic_write, digest, read_json, sha256, write_json, write_text
 from .facts import fast_ways, fault_of
+from .weights_file import check_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,24 +28,11 @@ MEMBERS = ("model.safetensors", "plan.json", "workflow.yaml", "labels.json", "ca
 OPTIONAL = ("members.json",)
 """Of an ensemble: the plan of each of its networks, whose tensors are `0.NAME`, `1.NAME` and so on."""
 MANIFEST = "manifest.json"
-SUFFIX = ".voxgraft.zip"
 LARGEST = 32 * 2**30
 HIGHEST = 65535
 """The highest value that a mask may hold."""
 LARGEST_DOCUMENT = 64 * 2**20
 """Bytes of the longest file of a package beside its weights."""
-LONGEST_HEADER = 16 * 2**20
-"""Bytes of the longest header of weights: a hundred thousand tensors."""
-EXPONENTS = {
-    "F64": ("<u8", 0x7FF0_0000_0000_0000),
-    "F32": ("<u4", 0x7F80_0000),
-    "F16": ("<u2", 0x7C00),
-    "BF16": ("<u2", 0x7F80),
-}
-"""Of safetensors' kinds of floating-point numbers: whole numbers of their size, and the bits of the exponent."""
-CHUNK = 2**24
-DENSEST = 100
-"""How many times smaller than its content an archive may be; weights do not shrink, a zip bomb does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +152,11 @@ def read_package(path: Path) -> Package:
         member, entry = path / name, files[name]
         if not member.is_file() or member.is_symlink():
             raise ModelError(f"{path}: the package lacks its file {name}")
-        if member.stat().st_size > _most(name):
-            raise ModelError(f"{member}: is larger than the {_most(name)} bytes of any such file")
+        if member.stat().st_size > most_bytes(name):
+            raise ModelError(f"{member}: is larger than the {most_bytes(name)} bytes of any such file")
         if member.stat().st_size != entry.get("size") or sha256(member) != entry.get("sha256"):
             raise ModelError(f"{member}: is not the file the manifest names (its hash differs)")
-    _check_weights(path / "model.safetensors")
+    check_weights(path / "model.safetensors")
     plan, labels = read_plan(path / "plan.json"), _labels(path / "labels.json")
     _check_same_structures(path, plan, labels)
     return Package(
@@ -189,63 +174,8 @@ def files_of(folder: Path) -> tuple[str, ...]:
     return (*MEMBERS, *(name for name in OPTIONAL if (folder / name).is_file()), MANIFEST)
 
 
-def pack(folder: Path, target: Path) -> Path:
-    """Write a package folder as one zip file."""
-    read_package(folder)
-    with atomic_write(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for name in files_of(folder):
-            archive.write(folder / name, name)
-    return target
-
-
-def unpack(archive: Path, folder: Path) -> Package:
-    """Extract a package, refusing members that escape, repeat, or are larger than any package.
-
-    Raises:
-        ModelError: It is not a package archive.
-    """
-    if not archive.is_file():
-        raise NoSuchModel(f"{archive}: there is no such package file")
-    try:
-        with atomic_write(folder) as temporary, zipfile.ZipFile(archive) as file:
-            temporary.mkdir(parents=True)
-            for name in _members(archive, file):
-                with file.open(name) as source, (temporary / name).open("wb") as sink:
-                    while chunk := source.read(1 << 20):
-                        sink.write(chunk)
-            try:
-                read_package(temporary)
-            except ModelError as error:
-                raise ModelError(str(error).replace(str(temporary), str(archive))) from None
-    except _NO_ZIP as error:
-        raise ModelError(f"{archive}: is not a readable zip file: {error}") from None
-    return read_package(folder)
-
-
-_NO_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
-"""What reading a damaged archive raises: one with a place before its beginning an OSError."""
-
-
-def _members(archive: Path, file: zipfile.ZipFile) -> list[str]:
-    """The names in an archive, if they are those of a package and not more than one can hold."""
-    names = [info.filename for info in file.infolist()]
-    if set(names) - set(OPTIONAL) != {*MEMBERS, MANIFEST} or len(names) != len(set(names)):
-        raise ModelError(
-            f"{archive}: is not a model package: it holds {', '.join(sorted(set(names))[:8]) or 'nothing'}"
-        )
-    if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in file.infolist()):
-        raise ModelError(
-            f"{archive}: is compressed in a way that packages are not; write it with `voxgraft models export`"
-        )
-    size = sum(info.file_size for info in file.infolist())
-    if size > LARGEST or size > max(LARGEST_DOCUMENT, DENSEST * archive.stat().st_size):
-        raise ModelError(f"{archive}: would unpack to {size} bytes, which is larger than any such package")
-    if large := [info.filename for info in file.infolist() if info.file_size > _most(info.filename)]:
-        raise ModelError(f"{archive}: its member {large[0]} would unpack to more than {LARGEST_DOCUMENT} bytes")
-    return names
-
-
-def _most(name: str) -> int:
+def most_bytes(name: str) -> int:
+    """How large a file of a package may be."""
     return LARGEST if name == MEMBERS[0] else LARGEST_DOCUMENT
 
 
@@ -274,59 +204,6 @@ def _read_manifest(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any
     if fault := fault_of(facts):
         raise ModelError(f"{manifest}: is damaged: facts.{fault}")
     return files, facts
-
-
-def _check_weights(path: Path) -> None:
-    """Refuse weights of another kind, such as a pickle, before anything loads them, and weights that are not finite: a
-    network of such weights finds nothing anywhere, without an error.
-
-    The safetensors format is eight bytes with the header's length, then that many bytes of JSON, then numbers.
-    """
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            start = file.read(1)
-            if start != b"{" or length > LONGEST_HEADER or length + 8 > path.stat().st_size:
-                raise ValueError("it has no header")
-            header = json.loads(start + file.read(length - 1))
-        _check_offsets(path)
-        spoilt = _first_not_finite(path, 8 + length, header)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise ModelError(f"{path}: holds no tensors in the safetensors format") from None
-    if spoilt is not None:
-        raise ModelError(f"{path}: the tensor {spoilt} holds values that are not finite; the model cannot be used")
-
-
-def _check_offsets(path: Path) -> None:
-    """Refuse a header whose tensors overlap, leave gaps or lie beyond the file: their library checks it as it opens.
-
-    Raises:
-        ValueError: It is so.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="np"):
-            pass
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
-
-
-def _first_not_finite(path: Path, begin: int, header: Mapping[str, Any]) -> str | None:
-    """The name of the first tensor with a NaN or an infinite value: those whose exponent has all its bits set
-    (IEEE 754), found without a library of tensors."""
-    import numpy as np
-
-    data = np.memmap(path, np.uint8, "r", offset=0)[begin:]
-    for name, entry in header.items():
-        kind, mask = EXPONENTS.get(entry.get("dtype", ""), ("", 0))
-        if kind:
-            first, last = entry["data_offsets"]
-            numbers = data[int(first) : int(last)].view(kind)
-            parts = (numbers[start : start + CHUNK] for start in range(0, len(numbers), CHUNK))
-            if any(bool(((part & mask) == mask).any()) for part in parts):
-                return str(name)
-    return None
 
 
 def _write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
