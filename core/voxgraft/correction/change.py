@@ -83,7 +83,13 @@ class Change:
 
     @classmethod
     def of_box(cls, mask: Labels, box: Box, after: Labels) -> Change:
-        """The smallest change that makes a box of a mask into `after`; of no voxel where it is so already."""
+        """The smallest change of a part of a mask; of no voxel where it is so already.
+
+        Args:
+            mask: The mask.
+            box: The part.
+            after: What the part becomes.
+        """
         change = cls.between(mask[box], after)
         if change is None:
             return cls.nothing(mask)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..imaging.volume import Volume
 from ..imaging.write import write
 from .answers import Answer, file_of
 from .monailabel import NOT_TRAINED, Service
@@ -35,7 +36,7 @@ def routes(service: Service, callers: Callers) -> list[Route]:
     from starlette.routing import Route
 
     return [
-        Route("/auth/", _auth(bool(callers.tokens)), methods=["GET"]),
+        Route("/auth/", _answering(service, lambda s, f: {"enabled": bool(callers.tokens)}), methods=["GET"]),
         Route("/auth/token", _token(callers), methods=["POST"]),
         Route("/auth/token/valid", _answering(service, lambda s, f: {"username": "viewer"}), methods=["GET"]),
         Route("/info/", _answering(service, lambda s, f: s.info()), methods=["GET"]),
@@ -93,25 +94,16 @@ def _response(answer: Any) -> Response:
     return answer if isinstance(answer, Response) else Json(answer)
 
 
-def _auth(enabled: bool) -> Any:
-    async def answer(request: Request) -> Response:
-        return _response({"enabled": enabled})
-
-    return answer
-
-
 def _token(callers: Callers) -> Any:
     """Where Slicer changes a name and a password into a token: any name, and the token itself as the password."""
 
     async def answer(request: Request) -> Response:
-        from ..review.web.requests import Answer as Json
-
         async with request.form(max_files=0, max_part_size=LONGEST_FIELD) as form:
             password = form.get("password")
         given = password.strip() if isinstance(password, str) else ""
         if callers.reader_of_token(given) is None:
             raise Refused(401, "the password is wrong: it is the token of this server")
-        return Json({"access_token": given, "token_type": "bearer"})
+        return _response({"access_token": given, "token_type": "bearer"})
 
     return answer
 
@@ -162,11 +154,7 @@ def _datastore(service: Service, form: Form) -> Any:
 def _image(service: Service, form: Form) -> Response:
     """A scan as NIfTI, whatever its files are: viewers open that, and its voxels are those that the model sees."""
     image = service.images().get(form.query.get("image", ""))
-    with tempfile.TemporaryDirectory(prefix="voxgraft-serve-") as folder:
-        target = Path(folder) / "image.nii.gz"
-        volume = service.images().read(image, service.models.catalogue())
-        write(volume, target, service.models.catalogue(), None, {}, writer="nifti")
-        return _file(target.read_bytes(), f"{image.id}.nii.gz")
+    return _file(service, service.images().read(image, service.models.catalogue()), image.id)
 
 
 def _image_info(service: Service, form: Form) -> Any:
@@ -177,11 +165,7 @@ def _image_info(service: Service, form: Form) -> Any:
 
 def _label(service: Service, form: Form) -> Response:
     image = service.images().get(form.query.get("label", ""))
-    mask = service.images().label(image, form.query.get("tag", ""))
-    with tempfile.TemporaryDirectory(prefix="voxgraft-serve-") as folder:
-        target = Path(folder) / "label.nii.gz"
-        write(mask, target, service.models.catalogue(), None, {}, writer="nifti")
-        return _file(target.read_bytes(), f"{image.id}.nii.gz")
+    return _file(service, service.images().label(image, form.query.get("tag", "")), image.id)
 
 
 def _label_info(service: Service, form: Form) -> Any:
@@ -189,29 +173,32 @@ def _label_info(service: Service, form: Form) -> Any:
     return service.images().tags(image).get(form.query.get("tag", ""), {"info": {}})["info"]
 
 
-def _file(data: bytes, name: str) -> Response:
+def _file(service: Service, volume: Volume, name: str) -> Response:
     from urllib.parse import quote
 
     from starlette.responses import Response
 
-    headers = {"content-disposition": f"attachment; filename*=utf-8''{quote(name, safe='')}"}
-    return Response(data, media_type="application/octet-stream", headers=headers)
+    headers = {"content-disposition": f"attachment; filename*=utf-8''{quote(name, safe='')}.nii.gz"}
+    with tempfile.TemporaryDirectory(prefix="voxgraft-serve-") as folder:
+        target = Path(folder) / "volume.nii.gz"
+        write(volume, target, service.models.catalogue(), None, {}, writer="nifti")
+        return Response(target.read_bytes(), media_type="application/octet-stream", headers=headers)
+
+
+def _sent(form: Form, field: str, what: str) -> tuple[str, Path]:
+    if (sent := form.file(field)) is None:
+        raise Refused(400, f"no {what} was sent: send it in the field `{field}`")
+    return sent
 
 
 def _add(service: Service, form: Form) -> Any:
-    sent = form.file("file")
-    if sent is None:
-        raise Refused(400, "no image was sent: send it in the field `file`")
-    called, path = sent
+    called, path = _sent(form, "file", "image")
     name = form.query.get("image") or Path(called.replace("\\", "/")).name.removesuffix(ending(called))
     return {"image": service.images().add(name, path)}
 
 
 def _save(service: Service, form: Form) -> Any:
-    sent = form.file("label")
-    if sent is None:
-        raise Refused(400, "no label was sent: send it in the field `label`")
-    called, path = sent
+    called, path = _sent(form, "label", "label")
     return service.save(form.query.get("image", ""), form.query.get("tag", ""), form.params, path, called)
 
 

@@ -30,20 +30,21 @@ def routes(protocol: Protocol) -> list[Route]:
     found: list[Route] = []
     for prefix in ("", "/models/{model}"):
         found += [
-            Route(f"{prefix}/claim", _plain(protocol, _claim), methods=["POST"]),
-            Route(f"{prefix}/capabilities", _plain(protocol, _capabilities), methods=["GET"]),
+            Route(f"{prefix}/claim", _plain(protocol, lambda p, r: p.claim(_model(p, r))), methods=["POST"]),
+            Route(f"{prefix}/capabilities", _plain(protocol, lambda p, r: p.capabilities(_model(p, r)))),
             Route(f"{prefix}/release", _plain(protocol, _release), methods=["POST"]),
             Route(f"{prefix}/heartbeat", _plain(protocol, _heartbeat), methods=["POST"]),
             Route(f"{prefix}/lease_status", _plain(protocol, _status), methods=["GET"]),
             Route(f"{prefix}/set_image", _leased(protocol, protocol.set_image), methods=["POST"]),
-            Route(f"{prefix}/set_target_buffer", _leased(protocol, _set_target(protocol)), methods=["POST"]),
-            Route(
-                f"{prefix}/reset_interactions", _leased(protocol, lambda c, d, m: protocol.reset(c)), methods=["POST"]
-            ),
-            Route(f"{prefix}/set_do_autozoom", _leased(protocol, lambda c, d, m: {}), methods=["POST"]),
-            Route(f"{prefix}/predict", _leased(protocol, _predict(protocol)), methods=["POST"]),
-            Route(f"{prefix}/undo", _leased(protocol, _undo(protocol)), methods=["POST"]),
         ]
+        works: dict[str, Work] = {
+            "set_target_buffer": lambda c, d, m: protocol.set_target(c, json_object(d, "the request is")),
+            "reset_interactions": lambda c, d, m: protocol.reset(c),
+            "set_do_autozoom": lambda c, d, m: {},
+            "predict": lambda c, d, m: protocol.predict(c),
+            "undo": lambda c, d, m: protocol.undo(c),
+        }
+        found += [Route(f"{prefix}/{name}", _leased(protocol, work), methods=["POST"]) for name, work in works.items()]
         for kind in MARKS:
             path = f"{prefix}/add_{kind}_interaction"
             found.append(Route(path, _leased(protocol, _add(protocol, kind)), methods=["POST"]))
@@ -93,14 +94,6 @@ def _done(protocol: Protocol, token: str, work: Work, data: bytes, meta: Mapping
     return response
 
 
-def _claim(protocol: Protocol, request: Request) -> dict[str, Any]:
-    return protocol.claim(_model(protocol, request))
-
-
-def _capabilities(protocol: Protocol, request: Request) -> dict[str, Any]:
-    return protocol.capabilities(_model(protocol, request))
-
-
 def _release(protocol: Protocol, request: Request) -> dict[str, Any]:
     protocol.leases.release(request.headers.get(LEASE, ""))
     return {"released": True}
@@ -116,18 +109,6 @@ def _status(protocol: Protocol, request: Request) -> dict[str, Any]:
     return {"remaining_seconds": protocol.leases.remaining(lease), "idle_timeout_seconds": protocol.leases.idle}
 
 
-def _set_target(protocol: Protocol) -> Work:
-    return lambda client, data, meta: protocol.set_target(client, json_object(data, "the request is"))
-
-
-def _predict(protocol: Protocol) -> Work:
-    return lambda client, data, meta: protocol.predict(client)
-
-
-def _undo(protocol: Protocol) -> Work:
-    return lambda client, data, meta: protocol.undo(client)
-
-
 def _add(protocol: Protocol, kind: str) -> Work:
     """An address at which something is marked."""
     binary = kind in ("scribble", "lasso", "initial_seg")
@@ -137,8 +118,7 @@ def _add(protocol: Protocol, kind: str) -> Work:
             raise Refused(409, "there is no image yet; send it first")
         body = meta if binary else json_object(data, "the request is")
         mark: Mark = mark_of(kind, body, data, client.image.shape)
-        ran, changed = protocol.mark(client, mark, kind == "initial_seg" or bool(body.get("run_prediction", True)))
-        return ran, changed
+        return protocol.mark(client, mark, kind == "initial_seg" or bool(body.get("run_prediction", True)))
 
     return add
 

@@ -107,15 +107,29 @@ class Corrector:
         return self._correct(asked, "click", change)
 
     def fill(self, asked: Asked, axis: int | None, index: int | None, over: bool) -> dict[str, Any]:
-        """Fill the holes of a structure; see `voxgraft.correction.holes`."""
-        return self._correct(
-            asked,
-            "fill",
-            lambda working, walls: fill_holes(working.array, asked.label, axis, index, walls, over),
-        )
+        """Fill the holes of a structure.
+
+        Args:
+            asked: Of which structure.
+            axis: Across the slices that are filled one by one; None in space.
+            index: The only slice; None for all.
+            over: Other structures within a hole too.
+        """
+
+        def change(working: Working, walls: Collection[int]) -> Change:
+            return fill_holes(working.array, asked.label, axis, index, walls, over)
+
+        return self._correct(asked, "fill", change)
 
     def smooth(self, asked: Asked, kind: str, radius_mm: float, over: bool) -> dict[str, Any]:
-        """Smooth the border of a structure; see `voxgraft.correction.smoothing`."""
+        """Smooth the border of a structure.
+
+        Args:
+            asked: Of which structure.
+            kind: One of `voxgraft.correction.smoothing.KINDS`.
+            radius_mm: What is smaller goes.
+            over: The structure may grow into others.
+        """
         if not 0 < radius_mm <= SMOOTHEST:
             raise Refused(f"the radius of smoothing is from 0 to {SMOOTHEST:g} mm")
 

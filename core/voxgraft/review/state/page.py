@@ -17,7 +17,7 @@ from .images import Image
 from .reviewed import Reviewed, no_mask, plain
 from .viewing import Seen
 from .windows import colour_of
-from .worklist import Query, listed, neighbours
+from .worklist import Listed, Query
 
 EVERY = Query()
 """The list of all scans, doubtful ones first."""
@@ -33,13 +33,14 @@ def worklist(store: Reviewed, query: Query, reader: str, case: str = "") -> dict
         case: A scan whose place in the list is asked for.
     """
     with store.mutex:
-        answer = listed(_all(store, reader), store.ordered(), query, store.identities.known, case)
+        answer = _list(store, reader, query, case).document()
     store.identities.want(store.rows[entry["case"]] for entry in answer["scans"])
     return {**answer, "running": store.ledger.running(), "reading": store.identities.busy}
 
 
-def _all(store: Reviewed, reader: str) -> dict[str, Seen]:
-    return {one.row.case: one for one in store.all_seen(reader)}
+def _list(store: Reviewed, reader: str, query: Query, case: str) -> Listed:
+    scans = {one.row.case: one for one in store.all_seen(reader)}
+    return Listed(scans, store.ordered(), query, store.identities.known, case)
 
 
 def scan(store: Reviewed, case: str, reader: str, query: Query = EVERY, was: str = "") -> dict[str, Any]:
@@ -59,9 +60,9 @@ def scan(store: Reviewed, case: str, reader: str, query: Query = EVERY, was: str
     seen = store.seen(case, reader)
     row = seen.row
     image, problem = _image_or_reason(store, row)
-    grid, cannot = _grid_or_reason(store, seen, image)
     with store.mutex:
-        around = neighbours(_all(store, reader), store.ordered(), query, store.identities.known, case, was)
+        around = _list(store, reader, query, case).neighbours(was)
+    grid, cannot = _grid_or_reason(store, seen, image)
     identity = store.identities.of(row)
     return {
         "case": case,

@@ -71,84 +71,74 @@ def ordered(version: int, rows: Iterable[Row]) -> Ordered:
     return Ordered(version, tuple(cases), dict(sorted(flags.items())), dict(sorted(found.items())))
 
 
-def listed(
-    scans: Mapping[str, Seen], order: Ordered, query: Query, identity: Callable[[str], Identity], case: str = ""
-) -> dict[str, Any]:
-    """The answer to a query.
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The list that a query gives, and one scan of interest, which has its place there whether it fits or not.
 
-    Args:
+    Attributes:
         scans: Every scan of the batch, as the reader may see it.
         order: Of the same rows.
         query: What the reader wants.
         identity: What is known of a scan's header, without waiting for it.
-        case: A scan that is looked for: `place` says where it stands, or would stand if it still fitted.
+        case: The scan of interest; empty for none.
 
     Raises:
-        Refused: There is no such order.
+        Refused: All methods, where there is no such order.
     """
-    states = {name: one.review_state for name, one in scans.items()}
-    around = _fitting(scans, states, order, query, identity, case)
-    place = next((number for number, one in enumerate(around) if one.row.case == case), None)
-    fitting = [one for one in around if one.row.case != case or _fits(one, states[case], query, identity)]
-    page = fitting[query.offset : query.offset + min(query.limit, MOST)]
-    return {
-        "total": len(fitting),
-        "place": place,
-        "counts": _counts(list(scans.values()), states, order),
-        "scans": [entry_of(one, states[one.row.case], identity(one.row.case)) for one in page],
-    }
 
+    scans: Mapping[str, Seen]
+    order: Ordered
+    query: Query
+    identity: Callable[[str], Identity]
+    case: str = ""
 
-def neighbours(
-    scans: Mapping[str, Seen],
-    order: Ordered,
-    query: Query,
-    identity: Callable[[str], Identity],
-    case: str,
-    was: str = "",
-) -> dict[str, Any]:
-    """The scans around one in the list that a query gives: those that can be opened, and where it stands among all.
+    def document(self) -> dict[str, Any]:
+        """The answer to the query; `place` says where the scan of interest stands, or would if it still fitted."""
+        states = self._states()
+        around, place = self._around(states)
+        fitting = [one for one in around if one.row.case != self.case or self._fits(one, states)]
+        page = fitting[self.query.offset : self.query.offset + min(self.query.limit, MOST)]
+        return {
+            "total": len(fitting),
+            "place": place,
+            "counts": _counts(list(self.scans.values()), states, self.order),
+            "scans": [entry_of(one, states[one.row.case], self.identity(one.row.case)) for one in page],
+        }
 
-    Args:
-        scans: Every scan of the batch, as the reader may see it.
-        order: Of the same rows.
-        query: What the reader wants.
-        identity: What is known of a scan's header, without waiting for it.
-        case: The scan, which keeps its place where a decision took it out of the list.
-        was: Its review state when it was opened, by which it keeps its place; empty for that of now.
+    def neighbours(self, was: str = "") -> dict[str, Any]:
+        """The scans around the one of interest that can be opened, and where it stands among all.
 
-    Raises:
-        Refused: There is no such order.
-    """
-    states = {name: one.review_state for name, one in scans.items()}
-    around = _fitting(scans, states | {case: was or states.get(case, "")}, order, query, identity, case)
-    place = next((number for number, one in enumerate(around) if one.row.case == case), len(around))
-    behind, before = around[place + 1 :], around[:place]
+        Args:
+            was: Its review state when it was opened, so that a decision does not move it; empty for that of now.
+        """
+        states = self._states()
+        around, place = self._around(states | {self.case: was or states.get(self.case, "")})
+        place = len(around) if place is None else place
+        behind, before = around[place + 1 :], around[:place]
 
-    def first(ones: Iterable[Seen], of: Collection[str]) -> str | None:
-        return next((one.row.case for one in ones if states[one.row.case] in of), None)
+        def first(ones: Iterable[Seen], of: Collection[str]) -> str | None:
+            return next((one.row.case for one in ones if states[one.row.case] in of), None)
 
-    return {
-        "next": first(behind, REVIEW_STATES),
-        "previous": first(reversed(before), REVIEW_STATES),
-        "next_open": first([*behind, *before], ("open", "started")),
-        "place": place + 1,
-        "total": len(around),
-    }
+        return {
+            "next": first(behind, REVIEW_STATES),
+            "previous": first(reversed(before), REVIEW_STATES),
+            "next_open": first([*behind, *before], ("open", "started")),
+            "place": place + 1,
+            "total": len(around),
+        }
 
+    def _states(self) -> dict[str, str]:
+        return {name: one.review_state for name, one in self.scans.items()}
 
-def _fitting(
-    scans: Mapping[str, Seen],
-    states: Mapping[str, str],
-    order: Ordered,
-    query: Query,
-    identity: Callable[[str], Identity],
-    case: str,
-) -> list[Seen]:
-    """What a query gives, in its order, and one scan whether it fits or not."""
-    known = [scans[name] for name in order.cases if name in scans]
-    wanted = [one for one in known if one.row.case == case or _fits(one, states[one.row.case], query, identity)]
-    return _sorted(wanted, states, query, identity)
+    def _fits(self, one: Seen, states: Mapping[str, str]) -> bool:
+        return _fits(one, states[one.row.case], self.query, self.identity)
+
+    def _around(self, states: Mapping[str, str]) -> tuple[list[Seen], int | None]:
+        """What the query gives, in its order, with the scan of interest; and the place of that."""
+        known = [self.scans[name] for name in self.order.cases if name in self.scans]
+        wanted = [one for one in known if one.row.case == self.case or self._fits(one, states)]
+        around = _sorted(wanted, states, self.query, self.identity)
+        return around, next((number for number, one in enumerate(around) if one.row.case == self.case), None)
 
 
 def entry_of(one: Seen, review_state: str, identity: Identity) -> dict[str, Any]:

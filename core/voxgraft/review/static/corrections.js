@@ -238,9 +238,8 @@ export class Corrections {
     const slices = this.redrawn();
     const pen = h("select", { "aria-label": "Draw or erase", onchange: (event) => { this.erasing = event.target.value === "erase"; } },
       h("option", { value: "draw", selected: !this.erasing }, "draw"), h("option", { value: "erase", selected: this.erasing }, "erase"));
-    return [pen, h("span", {}, slices.length
-      ? `Redrawn (${PLANES[this.app.plane].toLowerCase()}): ${slices.map((at) => at + 1).join(", ")}` : "No slice redrawn yet"),
-    this.slider("Reach", 5, 150, 5, this.reach, (value) => { this.reach = value; this.askAgain({ reach_mm: value }); })];
+    const redrawn = `Redrawn (${PLANES[this.app.plane].toLowerCase()}): ${slices.map((at) => at + 1).join(", ")}`;
+    return [pen, slices.length ? h("span", {}, redrawn) : null, this.slider("Reach", 5, 150, 5, this.reach, (value) => { this.reach = value; this.askAgain({ reach_mm: value }); })];
   }
 
   clickControls() {

@@ -11,10 +11,6 @@ export async function inflate(buffer) {
   return new Response(new Blob([buffer]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 }
 
-export async function deflate(parts) {
-  return new Response(new Blob(parts).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
-}
-
 /**
  * Read a 3D NIfTI-1 file that is not compressed.
  * @returns {{dims: number[], header: Uint8Array, voxels: TypedArray}} voxels in the file's order, first axis fastest
@@ -45,7 +41,7 @@ function swap(bytes, width) {
 export async function compose(mask, voxels) {
   const body = new Uint8Array(voxels.buffer, voxels.byteOffset, voxels.byteLength);
   if (!mask.little && voxels.BYTES_PER_ELEMENT > 1) swap(body, voxels.BYTES_PER_ELEMENT);
-  return deflate([mask.header, body]);
+  return new Response(new Blob([mask.header, body]).stream().pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
 }
 
 /**

@@ -8,11 +8,11 @@ const TOOLS = [
   ["pen", "Pen", "d", "Draw the chosen structure. Locked structures stay as they are."],
   ["filled", "Filled pen", "f", "Draw around an area: the line is closed and filled."],
   ["eraser", "Eraser", "e", "Erase the chosen structure, and no other."],
-  ["slices", "Slices", "s", "Redraw the structure on a few slices of one plane; the slices between follow."],
+  ["slices", "Slices", "s", "Redraw a few slices of a plane."],
   ["click", "Click", "g", "Click where the structure is missing or too large; only the surroundings change."],
   ["island", "Island", "y", "Click on a separate piece of the structure to remove it, or to keep nothing but it."],
   ["fill", "Fill holes", "⇧F", "Fill what the structure encloses."],
-  ["smooth", "Smooth", "⇧S", "Smooth the structure's border in all slices at once; what is smaller than the radius goes."],
+  ["smooth", "Smooth", "⇧S", "Smooth the border in 3D: parts below the radius go."],
   ["ruler", "Ruler", "⇧R", "Drag from point to point to measure in the plane."],
 ];
 const PROJECTIONS = ["CR", "DX", "IO", "MG", "PX", "RF", "RG", "XA"]; // DICOM's modalities of projection images
@@ -34,6 +34,7 @@ export function drawTools(app) {
 }
 
 function penControls(app) {
+  if (app.preview) return null; // nothing is drawn then, and the preview needs the room
   const over = h("input", { type: "checkbox", checked: app.pen.over, onchange: () => toggleOver(app) });
   return [app.drawing() ? h("label", {}, "Size ", h("input", {
     type: "range", min: 1, max: 41, step: 2, value: app.pen.size, "aria-label": "Size of the pen in voxels",
@@ -63,7 +64,8 @@ function drawHelp(app) {
   const name = app.chosen && !["look", "ruler"].includes(app.tool) ? h("b", {}, `${app.chosen.name}: `) : null;
   const controls = { island: islandControl, ruler: rulerControls }[app.tool]?.(app) ?? app.corrections.controls();
   const plane = app.drawing() ? ` ${PLANES[app.plane]} is the active plane.` : "";
-  find("#help").className = controls && app.tool !== "ruler" ? "help roomy" : "help"; // so that the picture does not move when a preview comes
+  // so that the picture does not move when slices are named or a preview comes
+  find("#help").className = `help ${controls && app.tool !== "ruler" ? "roomy" : ""} ${app.tool === "slices" ? "tall" : ""}`;
   fill(find("#help"), h("span", {}, name, app.corrections.begun() ? "" : [help, plane]),
     h("span", { class: "group" }, penControls(app)), controls);
 }
@@ -87,7 +89,7 @@ function toggleIsland(app) {
   drawTools(app);
 }
 
-export function setTool(app, tool) {
+function setTool(app, tool) {
   if (app.tool === tool || !app.mask) return;
   app.corrections.leave();
   app.tool = tool;

@@ -30,7 +30,6 @@ export function prepareKeys(app) {
     },
     lock: () => app.chosen && app.toggleLock(app.chosen),
     sliceUp: slice(1), sliceDown: slice(-1), sliceUpTen: slice(10), sliceDownTen: slice(-10),
-    undo: () => app.undo(), redo: () => app.undo(true), save: () => app.saving.save({ told: true }),
     note: () => addNote(app), sheet: () => sheet(VIEWER),
   };
   listen(VIEWER, actions);
