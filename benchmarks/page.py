@@ -394,22 +394,35 @@ def _small_patch() -> Iterator[str]:
 
 def _convolutions() -> Iterator[str]:
     document = load("convolutions")
-    yield from section("Float32 on a CPU: small windows and deep maps", document["command"])
+    yield from section("Networks on a CPU, as they are and as VoxGraft applies them", document["command"])
     yield from wrap(
-        "For a batch of one, torch uses its own 3D convolution where channels x depth x height of the maps are "
-        "at most 20,480, as for windows of 32 voxels and the deep maps of any network. VoxGraft computes these "
-        "with oneDNN too. CPU seconds of one window at one thread; the first column of times is what MONAI's "
-        "and nnU-Net's sliding windows get. Wide networks spend their time elsewhere: there the two are equal within "
-        "the noise of a busy machine.",
+        f"CPU seconds of one window at one thread, the least of {document['rounds']} rounds on a busy machine; torch "
+        "as it is, which is what MONAI's and nnU-Net's sliding windows get, and the same as VoxGraft applies it. "
+        "There maps lie channels-last (a window of one channel says so by its strides, or all maps behind it lie "
+        "otherwise), convolutions of volumes are oneDNN's (for a batch of one torch uses its own where channels x "
+        "depth x height are at most 20,480), volumes are averaged by the pooling of pictures (torch's own knows one "
+        "order of memory, and float32 alone), each channel is normalised as a group of one, and weights are cast once. "
+        "Weights are random; labels: the share of voxels where VoxGraft's "
+        "bfloat16 gives another class than torch in float32.",
         110,
     )
-    yield from head("network", "window", "torch", "oneDNN", "times as fast")
+    ways = ("torch, float32", "VoxGraft, float32", "torch, bfloat16", "VoxGraft, bfloat16")
+    parts = list(document["rows"][0]["bfloat16_spent_on"])
+    yield from head("network", "window", *ways, "float32 / bfloat16", "labels", *parts)
     for row in document["rows"]:
-        yield line(
-            row["network"],
-            "x".join(map(str, row["window"])),
-            *(f"{row[key]:.{digits}f}" for key, digits in (("torch", 3), ("oneDNN", 3), ("times_as_fast", 2))),
-        )
+        took = row["cpu_s"]
+        gain = took["VoxGraft, float32"] / took["VoxGraft, bfloat16"]
+        others = row["share_of_other_labels"]["VoxGraft, bfloat16"]
+        times = (f"{took[way]:.3f}" for way in ways)
+        spent = (f"{100 * row['bfloat16_spent_on'][part]:.0f} %" for part in parts)
+        size = "x".join(map(str, row["window"]))
+        yield line(row["network"], size, *times, f"{gain:.2f}", f"{100 * others:.2f} %", *spent)
+    yield ""
+    yield from wrap(
+        "The last columns are the shares of VoxGraft's bfloat16, by torch's profiler; the rest are activations, sums "
+        "and what Python costs. Only convolutions are computed by the processor's units for bfloat16.",
+        110,
+    )
     yield ""
 
 

@@ -43,6 +43,7 @@ from torch import Tensor, nn
 
 from voxgraft.components.code import version_of
 from voxgraft.imaging.resample import class_by_class, resample_image, resample_labels
+from voxgraft.inference.kernels import FastKernels
 from voxgraft.inference.precision import applied
 from voxgraft.inference.sliding import sliding_window, window_starts
 
@@ -64,11 +65,12 @@ class Shape(Sizes):
 
 def prediction(options: argparse.Namespace) -> dict[str, Any]:
     sizes = Shape()
-    network = own_network(sizes).eval()
+    network = own_network(sizes).eval()  # with its weights as they are made, for the others
     image = torch.randn(1, 72, 64, 72, generator=torch.manual_seed(0))
+    half, full = (applied(own_network(sizes).eval(), kind, CPU) for kind in ("bf16", "32"))
     ways: dict[str, Callable[[], object]] = {
-        "VoxGraft, bfloat16": lambda: sliding_window(applied(network, "bf16", CPU), image, sizes.patch, device="cpu"),
-        "VoxGraft, float32": lambda: sliding_window(network, image, sizes.patch, device="cpu"),
+        "VoxGraft, bfloat16": lambda: sliding_window(half, image, sizes.patch, device="cpu"),
+        "VoxGraft, float32": lambda: sliding_window(full, image, sizes.patch, device="cpu"),
     }
     absent = []
     try:
@@ -111,6 +113,17 @@ def one_window(
     def call() -> object:
         with torch.autocast("cpu", kind, enabled=kind != torch.float32):
             return network(laid).logits
+
+    return call
+
+
+def as_applied(network: nn.Module, window: Tensor, precision: str) -> Callable[[], Any]:
+    """One window as the sliding window has it computed."""
+    ready = applied(network, precision, CPU)
+
+    def call() -> Any:
+        with FastKernels():
+            return ready(window).logits
 
     return call
 
@@ -268,8 +281,8 @@ def engines(options: argparse.Namespace) -> dict[str, Any]:
 
     rows: Rows = {}
     ways = {
-        "torch, bfloat16": one_window(network, window, torch.bfloat16, torch.channels_last_3d),
-        "torch, float32": one_window(network, window, torch.float32, torch.channels_last_3d),
+        "torch, bfloat16": as_applied(own_network(Shape()).eval(), window, "bf16"),
+        "torch, float32": as_applied(own_network(Shape()).eval(), window, "32"),
     }
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         module = Logits()

@@ -18,7 +18,7 @@ from voxgraft.inference import decide
 from voxgraft.inference.array import segment_array
 from voxgraft.inference.decide import Decisions, Tally, decide_here, winners
 from voxgraft.inference.grid import Interpolation, Place, Planes, mixed
-from voxgraft.inference.precision import VolumesByOneDNN
+from voxgraft.inference.kernels import FastKernels
 from voxgraft.inference.sliding import gaussian, logits_by_slab, window_starts
 
 Shape = tuple[int, ...]
@@ -185,7 +185,7 @@ def test_sums_in_place_are_bit_for_bit_those_of_the_definition(layout: torch.mem
     with torch.inference_mode():
         for corner in ((i, j, k) for i in starts[0] for j in starts[1] for k in starts[2]):
             place = (slice(None), *(slice(c, c + r) for c, r in zip(corner, roi, strict=True)))
-            with VolumesByOneDNN():  # as windows are computed
+            with FastKernels():  # as windows are computed
                 part = network(image[place][None].contiguous(memory_format=torch.channels_last_3d))[0]
             truth[place] += part * weight
         truth /= sums[0][:, None, None] * (sums[1][:, None] * sums[2])

@@ -155,7 +155,7 @@ def test_half_precision_needs_units_and_a_verdict(monkeypatch: pytest.MonkeyPatc
 
 def test_a_network_in_half_precision_finds_the_same_and_in_float32_it_is_left_alone() -> None:
     network, image = tiny_network().eval(), torch.randn(1, 12, 11, 10, generator=torch.manual_seed(0))
-    assert applied(network, "32", CPU) is network
+    assert applied(network, "32", CUDA) is network
     half = applied(network, "bf16", CPU)
     logits = half(image[None, :, :8, :8, :8]).logits
     assert logits.dtype == torch.bfloat16

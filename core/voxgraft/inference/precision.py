@@ -1,29 +1,24 @@
-"""In what numbers and by which kernels a network is applied.
+"""In what numbers a network is applied.
 
 Half precision is torch's autocast, where the model's own cases said that it may be: convolutions and products in
 bfloat16 or float16, everything that needs more in float32. On a processor with units for bfloat16 a 3D network takes
 less than half the time so (docs/speed.md).
-
-On a processor, convolutions of volumes are oneDNN's whatever the size of the maps. For a batch of one, torch takes its
-plain convolution where channels x depth x height of the maps are at most 20,480 (`ConvParams::use_mkldnn` in ATen's
-Convolution.cpp, torch 2.13): a rule for pictures, which leaves the last axis of a volume out. Small windows and deep
-maps fall under it, and are computed two to thirteen times as slowly there.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from ..errors import UsageError
 from ..packages.facts import allowed
 from ..support.machine import has_bf16
 from ..support.torch_dims import channels_last
+from .kernels import FastKernels, laid_out
 
 KINDS = {"32": torch.float32, "bf16": torch.bfloat16, "16": torch.float16}
 Network = Callable[[Tensor], Any]
@@ -66,22 +61,22 @@ def applied(network: nn.Module, precision: str, device: torch.device) -> Network
     """What stands for a network on a device, in numbers of half precision or as it is.
 
     Args:
-        network: Ready, and on the device.
+        network: Ready, and on the device; its weights are laid out for it.
         precision: `32`, or one of `KINDS`.
         device: Where it computes.
     """
-    if precision == "32":
+    if precision == "32" and device.type != "cpu":
         return network
-    if device.type == "cuda":
-        channels_last(network)
-    return Half(network, KINDS[precision], device)
+    channels_last(network)
+    return Half(network, KINDS[precision], device) if precision != "32" else lambda windows: network(laid_out(windows))
 
 
 class Half:
-    """A network applied in half precision; on a GPU it is compiled once that pays.
+    """A network applied in half precision; on a GPU it is compiled once that pays, on a processor its weights are cast
+    once and not for every window.
 
     Args:
-        network: In evaluation mode, its weights in float32.
+        network: In evaluation mode, its weights in float32; they are not changed any more.
         kind: The numbers.
         device: Where it is.
         compiler: Makes a faster call of a network, or fails: then the network is called as it is.
@@ -98,14 +93,19 @@ class Half:
     ) -> None:
         self.network, self.kind, self.device = network, kind, device
         self.compiler, self.clock = compiler, clock or _done_at
+        at_once = network.parameters() if device.type == "cpu" else ()
+        self.weights = {id(weight): weight.detach().to(kind) for weight in at_once if weight.ndim > 1}
         self.calls = 0
         self.compiled: Network | None = None
         self.shape: torch.Size | None = None
 
     def __call__(self, windows: Tensor) -> Any:
         self.calls += 1
+        if self.device.type == "cpu":
+            with torch.autocast("cpu", self.kind), FastKernels(self.weights):
+                return self.network(laid_out(windows))
         with torch.autocast(self.device.type, self.kind):
-            if self.device.type == "cuda" and self.calls == WORTH_COMPILING:
+            if self.calls == WORTH_COMPILING:
                 self._try_compiling(windows)
             compiled = self.compiled is not None and windows.shape == self.shape
             return (self.compiled if compiled and self.compiled is not None else self.network)(windows)
@@ -132,33 +132,3 @@ class Half:
 def _done_at(device: torch.device) -> float:
     torch.cuda.synchronize(device)
     return time.perf_counter()
-
-
-class VolumesByOneDNN(TorchFunctionMode):
-    """While it is entered, `torch.conv3d` of float32 maps on a processor is computed by oneDNN."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        given = kwargs or {}
-        if func is torch.conv3d and len(args) == 7 and not given and _fits(args[0], args[1], args[4]):
-            maps, weight, bias, stride, padding, dilation, groups = args
-            return torch.mkldnn_convolution(
-                maps, weight, bias, _three(padding), _three(stride), _three(dilation), groups
-            )
-        return func(*args, **given)
-
-
-def _fits(maps: Tensor, weight: Tensor, padding: object) -> bool:
-    alike = maps.dtype == weight.dtype == torch.float32 and maps.device.type == weight.device.type == "cpu"
-    one = maps.ndim == 5 and maps.shape[0] == 1 and maps.shape[1] > 0
-    there = bool(torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled)  # type: ignore[no-untyped-call]
-    return alike and one and there and not isinstance(padding, str) and not torch.is_autocast_enabled("cpu")
-
-
-def _three(value: int | Sequence[int]) -> list[int]:
-    return [value] * 3 if isinstance(value, int) else list(value)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ..support.torch_dims import CHANNELS_LAST
 from .decide import winners
-from .precision import VolumesByOneDNN
+from .kernels import FastKernels
 
 
 def sliding_window(
@@ -332,7 +332,7 @@ def _forward(network: Callable[[Tensor], Any], windows: Tensor, mirror: bool | S
     for flip in flips:
         turned = [axis for part in flip for axis in part]
         flipped = windows.flip(turned) if turned else windows
-        with VolumesByOneDNN():
+        with FastKernels():
             output = network(flipped.contiguous(memory_format=CHANNELS_LAST[windows.ndim - 2]))
         logits: Tensor = getattr(output, "logits", output).float()
         logits = logits.flip(turned) if turned else logits
