@@ -15,7 +15,7 @@ from struct import Struct, error
 
 PREAMBLE = 128
 MAGIC = b"DICM"
-PIXEL_DATA, FLOATS, DOUBLES = 0x7FE00010, 0x7FE00008, 0x7FE00009
+PIXELS = frozenset({0x7FE00010, 0x7FE00008, 0x7FE00009})
 """Pixels as whole numbers, and as numbers in single and in double precision; a file has one of the three."""
 UNDEFINED = 0xFFFFFFFF
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
@@ -95,7 +95,7 @@ def walk(data: bytes, size: int, wanted: frozenset[int], memory: Memory) -> Walk
                 start, unknown = at + 8, False
             else:
                 start, length, unknown = _value(data, at, implicit and group != 2)
-            if tag in (PIXEL_DATA, FLOATS, DOUBLES):
+            if tag in PIXELS:
                 memory.learn(data, steps, implicit, wanted)
                 values |= {tag: b""} if tag in wanted else {}
                 return Walk(values, syntax, start, -1 if length == UNDEFINED else length, True)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from voxgraft.plugin import CONVOLUTION, SLOPE, DecoderModule, Norm, conv_norm_act, convolution, normalisation
 
 from .options import LinkNetOptions, SegResNetOptions
-from .parts import Upsample, bridge, check_maps, enlarged, level_widths, pointwise_block, ratio
+from .parts import Upsample, check_maps, enlarged, level_widths, pointwise_block, ratio
 
 
 class AddedLevels(DecoderModule):
@@ -32,7 +32,10 @@ class AddedLevels(DecoderModule):
         super().__init__()
         self.name, self.channels, self._maps = name, tuple(widths), len(channels)
         self.ups, self.levels = nn.ModuleList(ups), nn.ModuleList(blocks)
-        self.skips = nn.ModuleList(bridge(dims, inside, width) for inside, width in zip(channels, widths, strict=False))
+        self.skips = nn.ModuleList(
+            nn.Identity() if inside == width else CONVOLUTION[dims](inside, width, 1)
+            for inside, width in zip(channels, widths, strict=False)
+        )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         check_maps(self.name, maps, self._maps)

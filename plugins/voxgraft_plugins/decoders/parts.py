@@ -1,4 +1,4 @@
-"""What several decoders are made of: widths, ways to enlarge a map, the residual block, the bridge to an added skip."""
+"""What several decoders are made of: widths, ways to enlarge a map, stacks of convolutions, the residual block."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voxgraft.plugin import CONVOLUTION, LINEAR, SLOPE, ModelError, Norm, conv_norm_act, convolution, normalisation
+from voxgraft.plugin import LINEAR, SLOPE, ModelError, Norm, conv_norm_act, convolution, normalisation
 
 from .options import FlatOptions, LevelsOptions
 
@@ -155,14 +155,3 @@ def pointwise_block(dims: int, inside: int, outside: int, *, norm: Norm) -> nn.S
         normalisation(norm, dims, outside),
         nn.LeakyReLU(SLOPE, inplace=True),
     )
-
-
-def bridge(dims: int, inside: int, outside: int) -> nn.Module:
-    """What makes an encoder's map as wide as the decoded map it is added to: nothing, where it is already.
-
-    Args:
-        dims: 2 or 3, the axes in space.
-        inside: Channels of the encoder's map.
-        outside: Channels of the decoded map.
-    """
-    return nn.Identity() if inside == outside else CONVOLUTION[dims](inside, outside, 1)

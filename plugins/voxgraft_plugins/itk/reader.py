@@ -138,10 +138,6 @@ def _skip_lines(stream: BinaryIO, count: int) -> None:
             raise HeaderError("it ends before its voxels")
 
 
-def files_of(header: Path, body: Body) -> tuple[Path, ...]:
-    return (header,) if body.path == header else (header, body.path)
-
-
 class TextReader:
     """Reads an image as it is: spatial axes in the file's order, another axis as channels, integers kept.
 
@@ -192,7 +188,7 @@ class TextReader:
             affine=header.affine,
             channels=_channels(header),
             problems=(*header.problems, *fault),
-            files=files_of(file, header.body),
+            files=(file,) if header.body.path == file else (file, header.body.path),
             facts={**header.facts, "dtype": header.body.dtype.name},
         )
 
