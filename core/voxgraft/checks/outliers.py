@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..datasets.cases import Dataset
-from ..support.texts import counted
-from .problem import CaseProblem, Severity, listed, millimetres
+from ..support.texts import counted, listed
+from .problem import CaseProblem, Severity, millimetres
 
 if TYPE_CHECKING:
     from .record import Look, Mask, Structure
