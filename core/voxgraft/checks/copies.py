@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..datasets.cases import Split
-from .problem import CaseProblem, Severity, alike, listed
+from ..support.texts import listed
+from .problem import CaseProblem, Severity, alike
 
 if TYPE_CHECKING:
     from .record import Look

@@ -12,8 +12,8 @@ from ..components.catalogue import Catalogue
 from ..datasets.cases import Dataset
 from ..imaging.formats import ReaderSpec, Trace, signs
 from ..imaging.volume import Item
-from ..support.texts import counted
-from .problem import CaseProblem, listed
+from ..support.texts import counted, listed
+from .problem import CaseProblem
 
 if TYPE_CHECKING:
     from .record import Look

@@ -16,10 +16,10 @@ from ..imaging.volume import Array, FoundRegion, ImageRef, Item, MaskRef, Volume
 from ..labels.label_map import HIGHEST, integer_mask, map_segments, map_values, unknown_values, values_in
 from ..labels.masks import mark_ignored, read_mask, read_mask_item
 from ..labels.valid_region import REGION, found_region, nonzero, one_channel
+from ..support.texts import listed
 from .geometry import disagreement
 from .identity import traces
 from .masks import measure_mask
-from .problem import listed
 from .record import Look, Mask
 from .values import unknown_message, why_not_whole
 from .voxels import measure_channel, thumbnail

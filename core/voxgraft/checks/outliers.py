@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..datasets.cases import Dataset
 from ..imaging.volume import NO_SPACING
-from ..support.texts import counted
-from .problem import CaseProblem, Severity, listed, millimetres
+from ..support.texts import counted, listed
+from .problem import CaseProblem, Severity, millimetres
 
 if TYPE_CHECKING:
     from .record import Look, Mask, Structure

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from ..datasets.cases import Dataset, Split
 from ..datasets.dataset import split_of
 from ..errors import DataError
-from ..support.texts import counted
+from ..support.texts import counted, listed
 from .learnable import Marked, judge_learnable
-from .problem import CaseProblem, alike, listed
+from .problem import CaseProblem, alike
 
 if TYPE_CHECKING:
     from ..workflow.workflow import Workflow

@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
+from ..support.texts import listed
+
 T = TypeVar("T")
 
 Severity = Literal["error", "warning", "repair", "note"]
@@ -62,12 +64,6 @@ def grouped(problems: Sequence[CaseProblem]) -> list[tuple[CaseProblem, str]]:
             several = f"{len(cases)} cases ({listed(cases)}), the first" if len(cases) > 1 else cases[0]
             rows.append((group[0], several))
     return rows
-
-
-def listed(names: Iterable[str], most: int = 5) -> str:
-    """The first names, and how many there are beyond them."""
-    every = list(names)
-    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
 
 
 def alike(things: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..datasets.cases import Dataset
 from ..imaging.structures import Labels
-from .problem import CaseProblem, listed
+from ..support.texts import listed
+from .problem import CaseProblem
 
 if TYPE_CHECKING:
     from ..workflow.workflow import Workflow

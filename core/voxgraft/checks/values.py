@@ -12,7 +12,8 @@ from ..errors import DataError
 from ..imaging.structures import Labels, check_alike
 from ..imaging.volume import Array
 from ..labels.label_map import fix_for
-from .problem import CaseProblem, Severity, listed
+from ..support.texts import listed
+from .problem import CaseProblem, Severity
 
 if TYPE_CHECKING:
     from .record import Look

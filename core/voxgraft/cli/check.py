@@ -87,8 +87,8 @@ def _show(target: Path, findings: Findings) -> None:
 
 def _figures(findings: Findings) -> Iterator[str]:
     """What was measured: how the structures are balanced, and what a run needs."""
-    from ..checks.problem import listed
     from ..support.machine import gigabytes
+    from ..support.texts import listed
 
     rows = findings.figures.get("structures") or ()
     if rows:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..support.progress import print_fitted, print_result
-from ..support.texts import counted
+from ..support.texts import counted, listed
 from . import PATH, THERE, json_option
 
 if TYPE_CHECKING:
@@ -149,8 +149,8 @@ def _show_table(root: Path, items: Sequence[Item]) -> None:
         voxels = "x".join(map(str, item.shape)) + (f", {item.channels} channels" if item.channels > 1 else "")
         spacing = _spacing(item).removesuffix(" mm")
         kind = " ".join(part for part in (item.reader, item.modality or "") if part)
-        series = item.description or item.series or ""
-        table.add_row(*(Text(cell) for cell in (str(name), kind, voxels, spacing, _names(item) or series)))
+        series = _names(item) or item.description or item.series or ""
+        table.add_row(*(Text(cell) for cell in (str(name), kind, voxels, spacing, series)))
     Console().print(table)
     by_problem: dict[tuple[str, str, str], list[Item]] = {}
     for item in items:
@@ -161,9 +161,8 @@ def _show_table(root: Path, items: Sequence[Item]) -> None:
         print_fitted(f"{severity}: {message} [{code}]: {path}", _COLOURS[severity])
 
 
-def _names(item: Item, most: int = 8) -> str:
-    names = [str(name) for name in item.facts.get("names") or ()]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _names(item: Item) -> str:
+    return listed(map(str, item.facts.get("names") or ()), 8)
 
 
 def _summary(items: Sequence[Item]) -> str:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from annotated_types import Len
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..support.texts import counted
+from ..support.texts import counted, listed
 
 TOLERANCE = 0.001
 """Of Dice: half of what a score is given with, three digits."""
@@ -224,8 +224,7 @@ def _doubt(subject: str, verdict: Verdict) -> str:
     if difference > TOLERANCE:
         return f"{subject} changes the Dice of a structure by {difference:.4f} on {cases}"
     names = _names(verdict, "not_compared")
-    some = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return _change(subject, verdict) + (f", and none of them holds {some}" if names else "")
+    return _change(subject, verdict) + (f", and none of them holds {listed(names, 3)}" if names else "")
 
 
 def _change(subject: str, verdict: Verdict) -> str:

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
-from ..checks.problem import listed
 from ..checks.record import Look
 from ..datasets.cases import Case, Dataset
 from ..imaging.formats import unopened_problems
 from ..imaging.volume import ImageRef
-from ..support.texts import counted, stem
+from ..support.texts import counted, listed, stem
 
 FEW = 64
 """Different values that a mask has, at most."""

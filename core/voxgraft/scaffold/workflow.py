@@ -15,13 +15,12 @@ from typing import Any
 
 import yaml
 
-from ..checks.problem import listed
 from ..components.catalogue import Catalogue
 from ..components.choice import choose
 from ..errors import DataError, UsageError, VoxGraftError
 from ..preprocessing.planning import affordable_spacing
 from ..support.files import write_text
-from ..support.texts import counted, stem
+from ..support.texts import counted, listed, stem
 from ..transfer.prior import prior
 from .survey import Survey, structures_by_file
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import DataError
 from ..imaging.formats import ReaderSpec, choose_reader, specs
 from ..imaging.read import scan, scan_files
-from ..support.texts import composed
+from ..support.texts import composed, listed
 
 if TYPE_CHECKING:
     from ..components.catalogue import Catalogue
@@ -67,7 +67,7 @@ def match(predictions: Path, references: Path, catalogue: Catalogue) -> Matches:
     if not predicted.keys() & referred.keys():
         if _is_series(predictions, catalogue) and _is_series(references, catalogue):
             return matches
-        some = f"{predictions} holds {_some(predicted)}, {references} holds {_some(referred)}"
+        some = f"{predictions} holds {listed(predicted, 3) or 'no mask'}, {references} holds {listed(referred, 3)}"
         raise DataError(f"no prediction has the name of a reference: {some}")
     pairs, missing = {}, {}
     for case, files in referred.items():
@@ -168,8 +168,3 @@ def _suffix(file: Path, catalogue: Catalogue) -> str:
     name = file.name.lower()
     suffixes = (suffix for spec in specs(catalogue).values() for suffix in spec.suffixes)
     return max((suffix for suffix in suffixes if name.endswith(suffix)), key=len, default="")
-
-
-def _some(masks: dict[str, list[Path]]) -> str:
-    names = list(masks)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "no mask"

@@ -35,6 +35,12 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def listed(names: Iterable[str], most: int = 5) -> str:
+    """The first names, and how many there are beyond them."""
+    every = list(names)
+    return ", ".join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
+
+
 def escaped(name: str) -> str:
     """The name of a file as a legible text; two names never give the same text."""
     return legible(name if os.sep == "\\" else name.replace("\\", "\\\\"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...checks.learnable import Marked, empty_masks, judge_learnable
-from ...checks.problem import CaseProblem, listed
+from ...checks.problem import CaseProblem
 from ...datasets.cases import NAME as TRACE
 from ...datasets.cases import Case, Split, is_traced, write_trace
 from ...datasets.companions import assign_roles, cases_by_key, common_labels
@@ -20,7 +20,7 @@ from ...preprocessing.fingerprint import measure, summarise
 from ...preprocessing.plan import Plan
 from ...preprocessing.planning import derive_plan
 from ...support.machine import device_kind
-from ...support.texts import counted
+from ...support.texts import counted, listed
 from ...support.workers import in_threads
 from ...workflow.requirements import roles_of
 from ..run import Run
