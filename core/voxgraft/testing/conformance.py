@@ -79,7 +79,6 @@ class Subject:
         given = dict(options or {})
         if kind == "layout" and "path" in catalogue.get(kind, name).options().model_fields:
             given.setdefault("path", "no-data-set-was-given")
-        catalogue.get(kind, name)
         return cls(choose(catalogue, kind, {"use": name, **given}), catalogue, sample, files, keep, sections or {})
 
     @property

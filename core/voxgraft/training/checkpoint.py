@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ..errors import TrainingError
 from ..support.files import atomic_write
-
-if TYPE_CHECKING:
-    from .job import Live, State
+from .arithmetic import Arithmetic
+from .job import Live, State
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -40,6 +39,16 @@ def load_checkpoint(path: Path, identity: str) -> dict[str, Any] | None:
             f"{path}: the checkpoint is damaged; run with --fresh to train again from the start"
         ) from error
     return state if belongs else None
+
+
+def arithmetic_of(folder: Path, identity: str) -> Arithmetic | None:
+    """What the training used that left a checkpoint to go on from; None where there is none.
+
+    Raises:
+        TrainingError: The checkpoint is damaged.
+    """
+    saved = load_checkpoint(folder / "last.pt", identity)
+    return None if saved is None else Arithmetic(**saved["arithmetic"])
 
 
 def save(live: Live) -> None:
@@ -77,8 +86,8 @@ def resume(live: Live) -> None:
         live.average.load_state_dict(saved["average"])
         live.optimiser.load_state_dict(saved["optimiser"])
         job.stack.load_state_dict(saved["stack"])
-        live.state = type(live.state)(**saved["state"])
-    state: State = live.state
+        live.state = State(**saved["state"])
+    state = live.state
     live.begun = time.monotonic() - state.seconds
     if (first := fabric.broadcast(state.step)) != state.step:
         raise TrainingError(

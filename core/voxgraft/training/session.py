@@ -26,8 +26,9 @@ from ..support.machine import choose_device, device_count, precision_of
 from ..support.workers import end_with_parent, none_left
 from ..transfer.strategy import Row
 from ..workflow.workflow import Workflow, from_document
-from .arithmetic import Arithmetic, arithmetic_of, choose_arithmetic
+from .arithmetic import Arithmetic, choose_arithmetic
 from .batches import batches_of, network_spacing
+from .checkpoint import arithmetic_of
 from .job import Job, State
 from .loop import fit
 from .setup import TrainingSetup, set_up
