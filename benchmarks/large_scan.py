@@ -11,7 +11,6 @@ is what was worked out before the first window.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,8 +32,8 @@ from voxgraft.preprocessing.plan import Plan
 
 def plan_of(classes: int) -> Plan:
     normalisation = {"low": -1000.0, "high": 1000.0, "mean": 0.0, "std": 400.0}
-    plan = stand_in.plan_of(classes, (64, 64, 64))
-    return replace(plan, channels=("ct",), modality="ct", normalisation=(normalisation,), spacing=(0.8, 0.8, 0.8))
+    ct: dict[str, Any] = {"channels": ("ct",), "modality": "ct", "normalisation": (normalisation,)}
+    return stand_in.plan_of(classes, (64, 64, 64), spacing=(0.8, 0.8, 0.8), **ct)
 
 
 def ready(plan: Plan, overlap: float) -> Predictor:

@@ -49,6 +49,15 @@ def _head() -> Iterator[str]:
     yield from ("", f"{first}.", second)
 
 
+def _lines(text: str) -> list[str]:
+    return wrap(text, 110)
+
+
+def _told(text: str) -> list[str]:
+    """A paragraph, and the empty line behind it."""
+    return [*_lines(text), ""]
+
+
 _SHOWN = ("numpy", "torch", "monai", "nibabel", "pydicom", "SimpleITK", "highdicom")
 
 
@@ -104,14 +113,13 @@ def _scored(name: str, row: Mapping[str, Any]) -> list[object]:
 def _window() -> Iterator[str]:
     document = load("sliding_overhead")
     yield from section("Sliding window with many classes", document["command"])
-    yield from wrap(
+    yield from _lines(
         "The cost of the framework alone, around a network that costs nothing: 192x192x128 voxels in windows of 64 "
         "that overlap by half; and the cost of bringing 96x160x128 logits of 30 classes onto the scan's grid, the same "
         f"or 1.6 times as fine along each axis. One thread, CPU seconds, the minimum of {document['rounds']} "
         "alternating rounds on a busy machine; memory is what the call adds. nnU-Net's method for logits (interpolate "
         "all classes, then argmax) is repeated with torch's functions, the fastest that it uses. The ratio is ours to "
         "theirs.",
-        110,
     )
     yield from head("job", "classes", "VoxGraft: s, GiB", "beside", "s, GiB", "ratio of time", "of memory")
     for job in document["tables"]:
@@ -125,16 +133,14 @@ def _window() -> Iterator[str]:
         for (_, ours), (_, theirs) in [list(job["ways"].items())[:2]]
         if "grid" in job["job"] and ours["cpu_s"] > 0.4 * theirs["cpu_s"]
     ]
-    yield from wrap(
+    yield from _told(
         "Logits are interpolated only where neighbours disagree. Organs (finer grid) are ellipsoids in a background; "
         "blobs fill the volume with 30 classes; noise has a border at every voxel, which a few planes show at once: "
         "there all logits are interpolated, a row at a time. Labels are the same either way, and VoxGraft's time "
         "includes the probability of the winning class, which the other method does not compute. The goal, 0.4 of the "
         f"time and 0.3 of the memory, is {_missed(missed)}: where neighbours disagree, any class may win between them, "
         "so all are read.",
-        110,
     )
-    yield ""
 
 
 def _missed(jobs: Sequence[str]) -> str:
@@ -151,12 +157,11 @@ _RESAMPLED = {
 def _resampling() -> Iterator[str]:
     document = load("resampling")
     yield from section("Resampling to the network's spacing", document["command"])
-    yield from wrap(
+    yield from _lines(
         f"Each call in a process of its own with one thread, CPU seconds, the minimum of {document['rounds']} "
         f"alternating rounds on a busy machine (load {document['load']:.1f}); memory is what the call adds. The "
         "ratio is ours to theirs. All agree up to the rounding of coordinates, except MONAI, which aligns "
         "the grids differently. nnU-Net's default for images is SciPy's cubic splines.",
-        110,
     )
     yield from head("job", "method", "seconds", "MiB", "ratio of time", "of memory")
     for job in document["tables"]:
@@ -188,11 +193,10 @@ def _one_processor() -> Iterator[str]:
     yield from section("Training, prediction and preparation on one CPU core", "python benchmarks/speed_cpu.py")
     about = next(iter(jobs.values()))["about"]
     loads = [job["about"]["load"] for job in jobs.values()]
-    yield from wrap(
+    yield from _lines(
         f"CPU seconds of {about['threads']} thread, medians of the rounds (minimum to maximum in brackets), "
         f"alternating on a busy machine (load {min(loads)} to {max(loads)}). The CPU supports bfloat16. The ratio is "
         "the time of each method over that of the first.",
-        110,
     )
     for name, title in _JOBS.items():
         if rows := jobs.get(name, {}).get("rows"):
@@ -226,12 +230,11 @@ def _empty_windows(job: Mapping[str, Any]) -> Iterator[str]:
     if "windows" not in job:
         return
     equal = job["equal_on"].values()
-    yield from wrap(
+    yield from _lines(
         f"Windows with a single value are computed once; on {sum(row['equal'] for row in equal)} of "
         f"{sum(row['scans'] for row in equal)} real scans (CT, MR, PET) that were compared, this gave the same labels "
         "as computing every window. For the torso CT, clipped from -200 to 300 HU, as it is and with air of -1000 HU "
         "around it, as in a scanner's field of view:",
-        110,
     )
     yield from head(
         "scan, spacing, edge of a window", "windows", "computed", "gain", "windows over the body's box alone"
@@ -242,13 +245,11 @@ def _empty_windows(job: Mapping[str, Any]) -> Iterator[str]:
     boxed = [row["windows"] / row["over_the_box"] for row in job["windows"].values() if row.get("over_the_box")]
     fewer = [gain for gain in boxed if gain > 1]
     if fewer:
-        yield from wrap(
+        yield from _told(
             "A scan that is cropped to the body has hardly any window with a single value, so nothing can be left out "
             f"without changing labels. With air around it, windows over the body's box alone are {min(fewer):.1f} to "
             f"{max(fewer):.1f} times fewer than all.",
-            110,
         )
-        yield ""
 
 
 def _body_alone(job: Mapping[str, Any]) -> Iterator[str]:
@@ -257,22 +258,18 @@ def _body_alone(job: Mapping[str, Any]) -> Iterator[str]:
         return
     yield "### The body alone"
     yield ""
-    yield from wrap(
+    yield from _lines(
         "The torso CT in the field of view of a scanner (516x501 mm, air with a noise of 15 HU), 3 mm, windows of 48; "
         f"a network of 41 organs that learned for {job['steps']} steps from 30 slices of that torso. Labels and Dice "
         "are compared with those of the whole scan; the network is weak, so that many voxels near borders are "
         "undecided. VoxGraft leaves out windows of the scan; if they are laid out again over the body's box, as after "
         f"a crop, they lie elsewhere. Finding the body took {job['finding_the_body_s']:.2f} s, which is included. As "
         f"it is, the scan is cropped to the body: {job['as_it_is']}, and the whole scan is searched.",
-        110,
     )
-    yield ""
-    yield "| method | windows | CPU seconds | ratio | labels changed | mean Dice of structures | lost |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield from head("method", "windows", "CPU seconds", "ratio", "labels changed", "mean Dice of structures", "lost")
     for name, row in job["rows"].items():
         cells = [row["windows"], f"{row['cpu_s']:.2f}", f"{row['times_as_long']:.2f}"]
-        cells += [f"{100 * row['labels_changed']:.2f} %", f"{row['mean_dice']:.3f}", f"{row['lost']}"]
-        yield f"| {name} | {' | '.join(map(str, cells))} |"
+        yield line(name, *cells, f"{100 * row['labels_changed']:.2f} %", f"{row['mean_dice']:.3f}", row["lost"])
     yield ""
 
 
@@ -353,13 +350,12 @@ def _training() -> Iterator[str]:
     yield from section("Training on a CPU in bfloat16", document["command"])
     arms = document["trainings"]
     seconds = [document["summary"][arm]["cpu_s_median"] for arm in arms]
-    yield from wrap(
+    yield from _lines(
         f"The hippocampus, a smaller network than the workflow's, {document['steps']} steps, {document['cases']} "
         f"held-out cases, {len(arms['float32'])} seeds, one thread: bfloat16 took {seconds[1] / seconds[0]:.2f} of "
         "the CPU seconds. Dice on the network's grid, seed by seed; in the last, neither finds one of the two "
         "structures in so few steps. Three seeds show no difference, and cannot rule out a small one: "
         "`precision: auto` stays float32.",
-        110,
     )
     yield from head("number format", "Dice by seed", "CPU seconds")
     for arm, runs in arms.items():
@@ -376,13 +372,12 @@ def _small_patch() -> Iterator[str]:
     yield from section("A patch that covers small scans", document["command"])
     arms = document["trainings"]
     planned, median = (document["summary"][arm] for arm in arms)
-    yield from wrap(
+    yield from _lines(
         f"The hippocampus, {document['steps']} steps, {document['cases']} held-out cases, "
         f"{len(next(iter(arms.values())))} seeds, one thread. With the larger patch a step sees more voxels and takes "
         f"{planned['cpu_s_median'] / median['cpu_s_median']:.1f} times as long, and segmenting takes "
         f"{planned['look_cpu_s_median'] / median['look_cpu_s_median']:.2f} of the time. Some seeds have not found both "
         "structures after so few steps, with either patch: what Dice the patch costs or gains is not settled by this.",
-        110,
     )
     yield from head("patch", "Dice by seed", "CPU seconds of training", "of segmenting")
     for arm, runs in arms.items():
@@ -395,7 +390,7 @@ def _small_patch() -> Iterator[str]:
 def _convolutions() -> Iterator[str]:
     document = load("convolutions")
     yield from section("Networks on a CPU, as they are and as VoxGraft applies them", document["command"])
-    yield from wrap(
+    yield from _lines(
         f"CPU seconds of one window at one thread, the least of {document['rounds']} rounds on a busy machine; torch "
         "as it is, which is what MONAI's and nnU-Net's sliding windows get, and the same as VoxGraft applies it. "
         "There maps lie channels-last (a window of one channel says so by its strides, or all maps behind it lie "
@@ -404,7 +399,6 @@ def _convolutions() -> Iterator[str]:
         "order of memory, and float32 alone), each channel is normalised as a group of one, and weights are cast once. "
         "Weights are random; labels: the share of voxels where VoxGraft's "
         "bfloat16 gives another class than torch in float32.",
-        110,
     )
     ways = ("torch, float32", "VoxGraft, float32", "torch, bfloat16", "VoxGraft, bfloat16")
     parts = list(document["rows"][0]["bfloat16_spent_on"])
@@ -418,10 +412,9 @@ def _convolutions() -> Iterator[str]:
         size = "x".join(map(str, row["window"]))
         yield line(row["network"], size, *times, f"{gain:.2f}", f"{100 * others:.2f} %", *spent)
     yield ""
-    yield from wrap(
+    yield from _lines(
         "The last columns are the shares of VoxGraft's bfloat16, by torch's profiler; the rest are activations, sums "
         "and what Python costs. Only convolutions are computed by the processor's units for bfloat16.",
-        110,
     )
     yield ""
 
@@ -434,36 +427,30 @@ def _large() -> Iterator[str]:
     yield from section("A large scan of many classes", "python benchmarks/large_scan.py")
     part = document.get("percent_of_first_columns")
     until = "" if part is None else f" (stopped after {part} % of the windows of the first columns)"
-    yield from wrap(
+    yield from _told(
         f"{'x'.join(map(str, document['shape']))} voxels and {document['classes']} classes in "
         f"{document['limit_gib']:g} GiB: {document['promised_gib']:.2f} GiB were estimated before the first window, "
         f"{document['peak_gib']:.2f} GiB were used at most, Python and torch included{until}. The slab of logits was "
         f"cut into {document['columns']} columns.",
-        110,
     )
-    yield ""
     whole = load("large_scan_eighth")
-    yield from wrap(
+    yield from _told(
         f"An eighth of it, {'x'.join(map(str, whole['shape']))} voxels in {whole['limit_gib']:g} GiB, was segmented to "
         f"the end: {whole['promised_gib']:.2f} GiB were estimated, {whole['peak_gib']:.2f} GiB used, with "
         f"{whole['columns']} columns.",
-        110,
     )
-    yield ""
 
 
 def _gpu() -> Iterator[str]:
     yield from section("On a GPU", "python benchmarks/gpu.py")
     path = RESULTS / "gpu.json"
     if not path.is_file():
-        yield from wrap(
+        yield from _told(
             "Not measured yet: no machine with a GPU was available. The script takes at most eight minutes, carries "
             "its own data and writes one JSON: training in mixed precision beside MONAI's and nnU-Net's networks, a "
             "scan of a torso's size in float32 and in half precision, a forced shortage of memory, and two processes "
             "on two GPUs. Tests run all of it on a CPU.",
-            110,
         )
-        yield ""
         return
     document = load("gpu")
     yield f"{document['machine']['gpu']}:"

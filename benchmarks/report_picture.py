@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def package(folder: Path) -> Package:
     """What a batch needs to know of a model."""
     folder.mkdir()
     contract = {"channels": 1, "modality": ["MR"], "spacing_mm": [[2.5, 3.5]] * 3, "size_mm": [[120.0, 260.0]] * 3}
-    plan = replace(plan_of(3), labels=tuple(NAMES.items()), contract=contract)
+    plan = plan_of(3, labels=tuple(NAMES.items()), contract=contract)
     labels = Labels(tuple(Label(*pair) for pair in NAMES.items()))
     return Package(folder, plan, labels, {"name": "mr-organs", "version": "3"}, "c0ffee" + "0" * 58)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,20 +27,21 @@ def bright(volume: Volume) -> Found:
     return Found(volume.with_array((volume.array > 100).astype(np.uint8)), {"ball": 0.9})
 
 
-def plan_of(classes: int, patch: tuple[int, int, int] = (16, 16, 16)) -> Plan:
-    """A plan for volumes of one channel; the background is one of the classes."""
-    return Plan(
-        dims=3,
-        image_dims=3,
-        channels=("image",),
-        labels=tuple((value, "ball" if classes == 2 else f"structure-{value}") for value in range(1, classes)),
-        modality="mr",
-        normalisation=({},),
-        spacing=(1.0, 1.0, 1.0),
-        patch=patch,
-        batch=1,
-        strides=((1, 1, 1),),
-    )
+def plan_of(classes: int, patch: tuple[int, int, int] = (16, 16, 16), **changes: Any) -> Plan:
+    """A plan for volumes of one channel, with other values of some fields; the background is one of the classes."""
+    fields: dict[str, Any] = {
+        "dims": 3,
+        "image_dims": 3,
+        "channels": ("image",),
+        "labels": tuple((value, "ball" if classes == 2 else f"structure-{value}") for value in range(1, classes)),
+        "modality": "mr",
+        "normalisation": ({},),
+        "spacing": (1.0, 1.0, 1.0),
+        "patch": patch,
+        "batch": 1,
+        "strides": ((1, 1, 1),),
+    }
+    return Plan(**fields | changes)
 
 
 def package_of_balls(folder: Path, fingerprint: str = "0" * 64) -> Package:

@@ -13,8 +13,8 @@ from strategy_trainer import network
 from voxgraft.components.choice import Selected
 from voxgraft.networks.network import SegmentationNetwork
 from voxgraft.preprocessing.plan import Plan
-from voxgraft.training.batches import Batches, FixedCrops
-from voxgraft.training.loop import Job
+from voxgraft.training.batches import batches_of
+from voxgraft.training.job import Job
 from voxgraft.training.setup import table
 from voxgraft.transfer.stack import Stack
 from voxgraft.transfer.strategy import Context, TransferStrategy
@@ -59,25 +59,22 @@ def job(
     **options: Any,
 ) -> Job:
     """What `voxgraft.training.session` puts together, from cases in memory."""
-    training = Training.model_validate({"device": "cpu", "loss": Selected(None, None), "budget": "4 steps", **options})
+    training = Training.model_validate(
+        {"device": "cpu", "loss": Selected(None, None), "budget": "4 steps", "foreground": 0.5, **options}
+    )
     net = network()
     pretrained = frozenset(name for name in net.state_dict() if name.startswith("encoder."))
     stack = Stack(strategies)
     context = Context(net, pretrained, plan=plan())
     extra = context.extra = stack.prepare(context)
     rows = table(stack, context, training.optimiser)
-    draws: dict[str, Any] = {"seed": training.seed, "foreground": 0.5}
-    batches = Batches(squares(), plan(), **draws)
-    if stack.crops is not None:
-        fixed = {"spacing": (1.0, 1.0), "strengths": STRENGTHS, "strength": training.augment}
-        batches = FixedCrops(squares(), plan(), crops=stack.crops, **fixed, **draws)
     return Job(
         network=net,
         stack=stack,
         rows=rows,
         context=context,
         extra=extra,
-        batches=batches,
+        batches=batches_of(squares(), squares(), plan(), stack, STRENGTHS, training),
         plan=plan(),
         spacing=(1.0, 1.0),
         loss=cross_entropy,

@@ -16,7 +16,8 @@ from voxgraft.runs.engine import run_workflow
 from voxgraft.runs.run import Run
 from voxgraft.support.progress import Progress
 from voxgraft.training import arithmetic
-from voxgraft.training.arithmetic import FULL, HALF, Arithmetic, arithmetic_of, choose_arithmetic
+from voxgraft.training.arithmetic import FULL, HALF, Arithmetic, choose_arithmetic
+from voxgraft.training.checkpoint import arithmetic_of
 from voxgraft.workflow.workflow import read
 
 CPU = torch.device("cpu")

@@ -176,8 +176,8 @@ def test_a_killed_training_says_from_where_it_goes_on(go: Go, monkeypatch: pytes
         save(*parts)
         raise KeyboardInterrupt
 
-    save = loop._save
-    monkeypatch.setattr(loop, "_save", killed)
+    save = loop.save
+    monkeypatch.setattr(loop, "save", killed)
     with pytest.raises(KeyboardInterrupt):
         go("training.budget=4 steps", "training.validate_every=0.5")
     monkeypatch.undo()

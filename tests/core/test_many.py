@@ -180,10 +180,10 @@ def test_a_cross_validation_killed_in_its_second_fold_goes_on(
     sets = ", ".join(f"'--set', {text!r}" for text in (*QUICK, FOLDS))
     script = (
         "import sys, os, signal\nfrom voxgraft.training import loop\nimport torch\ntorch.set_num_threads(1)\n"
-        "from voxgraft.cli import main\nreal = loop._save\n"
-        "def save(job, *rest):\n    real(job, *rest)\n"
-        "    'fold_1' in str(job.folder) and os.kill(os.getpid(), signal.SIGKILL)\n"
-        "loop._save = save\n"
+        "from voxgraft.cli import main\nreal = loop.save\n"
+        "def save(live):\n    real(live)\n"
+        "    'fold_1' in str(live.job.folder) and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "loop.save = save\n"
         f"main(['run', {str(path)!r}, '--out', {str(tmp_path / 'run')!r}, {sets}])"
     )
     process = subprocess.run([sys.executable, "-c", script], env=repo_path, stderr=subprocess.DEVNULL, timeout=120)

@@ -109,10 +109,10 @@ def test_a_run_killed_in_training_goes_on(tmp_path, data_set, repo_path, untrack
     path = workflow(tmp_path, data_set)
     script = (
         "import os, signal\nfrom voxgraft.training import loop\nfrom voxgraft.cli import main\n"
-        "loop.SAVE_EVERY, real, saved = 0.0, loop._save, []\n"
+        "loop.SAVE_EVERY, real, saved = 0.0, loop.save, []\n"
         "def save(*rest):\n    real(*rest)\n    saved.append(rest)\n"
         "    len(saved) == 5 and os.kill(os.getpid(), signal.SIGKILL)\n"
-        "loop._save = save\n"
+        "loop.save = save\n"
         f"main(['run', {str(path)!r}, '--out', {str(tmp_path / 'run')!r}, '--set', 'tracking=null', "
         "'--set', 'training.budget=24 steps'])"
     )

@@ -20,7 +20,7 @@ from training import blobs, tiny_job, tiny_network, tiny_plan
 from held_cases import Held
 from voxgraft.errors import TrainingError
 from voxgraft.inference.array import segment_array
-from voxgraft.training import loop
+from voxgraft.training import loop, step
 from voxgraft.training.augment import augment, middle
 from voxgraft.training.batches import Batches
 from voxgraft.training.checkpoint import load_checkpoint
@@ -172,18 +172,18 @@ def test_a_loss_that_is_no_number_ends_in_a_sentence(tmp_path) -> None:
 def test_where_memory_runs_out_the_batch_is_done_in_parts(tmp_path, monkeypatch) -> None:
     """The gradient over two halves is the gradient over the whole, as long as nothing normalises over the batch."""
     calls: list[int] = []
-    real = loop._accumulate
+    real = step.accumulate
 
-    def short_of_memory(job, forward, optimiser, raw, micro, fabric):
-        calls.append(micro)
-        if micro < 2:
+    def short_of_memory(live, raw):
+        calls.append(live.state.micro)
+        if live.state.micro < 2:
             raise torch.OutOfMemoryError
-        return real(job, forward, optimiser, raw, micro, fabric)
+        return real(live, raw)
 
-    monkeypatch.setattr(loop, "_accumulate", short_of_memory)
+    monkeypatch.setattr(step, "accumulate", short_of_memory)
     _, state = loop.fit(tiny_job(tmp_path, {"budget": "3 steps"}), Fabric(**CPU))
     assert state.micro == 2 and calls == [1, 2, 2, 2] and state.step == 3
-    monkeypatch.setattr(loop, "_accumulate", lambda *args: (_ for _ in ()).throw(torch.OutOfMemoryError()))
+    monkeypatch.setattr(step, "accumulate", lambda *args: (_ for _ in ()).throw(torch.OutOfMemoryError()))
     with pytest.raises(TrainingError, match="cannot hold one sample"):
         loop.fit(tiny_job(tmp_path / "none", {"budget": "3 steps"}), Fabric(**CPU))
 
@@ -265,8 +265,8 @@ def test_any_step_can_be_drawn_again_and_differs_from_the_others() -> None:
 def test_two_processes_draw_the_batch_of_one() -> None:
     whole = Batches(blobs(), tiny_plan(), seed=3, foreground=0.5, batch=4)
     ranks = [Batches(blobs(), tiny_plan(), seed=3, foreground=0.5, batch=2, rank=r, world=2) for r in (0, 1)]
-    for step in range(5):
-        one, parts = whole.draw(step), [rank.draw(step) for rank in ranks]
+    for number in range(5):
+        one, parts = whole.draw(number), [rank.draw(number) for rank in ranks]
         assert one.cases == parts[0].cases + parts[1].cases and {part.seed for part in parts} == {one.seed}
         assert (one.image == np.concatenate([part.image for part in parts])).all()
         assert (one.label == np.concatenate([part.label for part in parts])).all()
@@ -274,8 +274,8 @@ def test_two_processes_draw_the_batch_of_one() -> None:
 
 def test_centred_blocks_hold_the_structure_in_their_patch() -> None:
     batches = Batches(blobs(), tiny_plan(), seed=1, foreground=1.0)
-    for step in range(10):
-        patch = middle(torch.from_numpy(batches.draw(step).label), (8, 8, 8))
+    for number in range(10):
+        patch = middle(torch.from_numpy(batches.draw(number).label), (8, 8, 8))
         assert all((one == 1).any() for one in patch)
 
 

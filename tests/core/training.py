@@ -15,7 +15,7 @@ from voxgraft.components.choice import Selected
 from voxgraft.networks.network import SegmentationNetwork
 from voxgraft.preprocessing.plan import Plan
 from voxgraft.training.batches import Batches
-from voxgraft.training.loop import Job
+from voxgraft.training.job import Job
 from voxgraft.training.optimiser import highest_rate
 from voxgraft.transfer.stack import Stack
 from voxgraft.transfer.strategy import Context, TransferStrategy, parameter_table

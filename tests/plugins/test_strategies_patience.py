@@ -19,6 +19,7 @@ from voxgraft.components.choice import choose
 from voxgraft.networks.network import SegmentationNetwork
 from voxgraft.training import loop
 from voxgraft.training.batches import Unlabelled
+from voxgraft.training.job import Job
 from voxgraft.transfer.strategy import Context, TransferStrategy
 from voxgraft_plugins.teaching.averaging import MeanTeacher
 from voxgraft_plugins.teaching.options import MeanTeacherOptions
@@ -46,7 +47,7 @@ def made(catalogue: Catalogue, name: str) -> list[TransferStrategy]:
     return [choose(catalogue, "strategy", dict(one)).build() for one in STACKS[name]]
 
 
-def work(folder: Path, strategies: Sequence[TransferStrategy], look: Any, **options: Any) -> loop.Job:
+def work(folder: Path, strategies: Sequence[TransferStrategy], look: Any, **options: Any) -> Job:
     """Eight steps, beside them patches of unlabelled scans."""
     done = job(folder, strategies, look, **{"budget": "8 steps", "optimiser": {"lr": 5e-2}, **options})
     done.batches.unlabelled = Unlabelled(squares(2), plan(), seed=3)

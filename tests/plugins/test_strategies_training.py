@@ -21,7 +21,9 @@ from voxgraft.components.catalogue import Catalogue
 from voxgraft.components.choice import choose
 from voxgraft.errors import TrainingError
 from voxgraft.networks.network import SegmentationNetwork
-from voxgraft.training import loop
+from voxgraft.training import loop, step
+from voxgraft.training.batches import RawBatch
+from voxgraft.training.job import Live
 from voxgraft.transfer.stack import Stack
 from voxgraft.transfer.strategy import Context, TransferStrategy
 from voxgraft_plugins.teaching import STRATEGIES as TEACHING
@@ -54,13 +56,14 @@ def check_resume(
 ) -> None:
     """Two steps, a kill in the third, and on from the checkpoint: what is kept equals four steps straight, bit for
     bit."""
-    real = loop._accumulate
+    real = step.accumulate
     monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(
-        loop,
-        "_accumulate",
-        lambda job, forward, optimiser, raw, micro, fabric: real(job, forward, optimiser, raw, parts, fabric),
-    )
+
+    def in_parts(live: Live, raw: RawBatch) -> dict[str, Tensor]:
+        live.state.micro = parts
+        return real(live, raw)
+
+    monkeypatch.setattr(step, "accumulate", in_parts)
 
     def kill(net: SegmentationNetwork) -> dict[str, float]:
         raise Killed

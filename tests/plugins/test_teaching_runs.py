@@ -27,6 +27,7 @@ from voxgraft.runs.engine import run_workflow
 from voxgraft.support.progress import Progress
 from voxgraft.training import loop
 from voxgraft.training.batches import Unlabelled
+from voxgraft.training.job import Job
 from voxgraft.training.setup import another_network, start_network, table
 from voxgraft.workflow.workflow import from_document
 from voxgraft_plugins.teaching import STRATEGIES
@@ -46,7 +47,7 @@ def other(seed: int) -> SegmentationNetwork:
     return SegmentationNetwork(Stages(), Sum(), 2, 2)
 
 
-def teaching_job(folder: Path, catalogue: Catalogue, *options: dict[str, Any], **more: Any) -> loop.Job:
+def teaching_job(folder: Path, catalogue: Catalogue, *options: dict[str, Any], **more: Any) -> Job:
     """A training of a stack of strategies, with unlabelled scans beside."""
     strategies = [choose(catalogue, "strategy", dict(one)).build() for one in options]
     for strategy in strategies:
@@ -97,7 +98,7 @@ def test_two_and_two_steps_are_four(tmp_path: Path, catalogue: Catalogue, monkey
     monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     straight, _ = loop.fit(teaching_job(tmp_path / "a", catalogue, *options), Fabric(**CPU))
     first = teaching_job(tmp_path / "b", catalogue, *options)
-    real, done = loop._save, []
+    real, done = loop.save, []
 
     def save(*args: Any) -> None:
         real(*args)
@@ -105,10 +106,10 @@ def test_two_and_two_steps_are_four(tmp_path: Path, catalogue: Catalogue, monkey
         if len(done) == 2:
             raise Killed
 
-    monkeypatch.setattr(loop, "_save", save)
+    monkeypatch.setattr(loop, "save", save)
     with pytest.raises(Killed):
         loop.fit(first, Fabric(**CPU))
-    monkeypatch.setattr(loop, "_save", real)
+    monkeypatch.setattr(loop, "save", real)
     torch.manual_seed(99)
     second = teaching_job(tmp_path / "b", catalogue, *options)
     resumed, state = loop.fit(second, Fabric(**CPU))

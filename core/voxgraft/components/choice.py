@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
-from ..errors import BrokenPlugin, ComponentConflict, UnknownComponent
+from ..errors import BrokenPlugin, ComponentConflict, UnknownComponent, VoxGraftError
 from ..support.texts import as_stored
 from .catalogue import Catalogue, Component
 
@@ -47,8 +47,6 @@ class Selected(Generic[T]):
         Raises:
             BrokenPlugin: Its code failed in a way that is no user's error.
         """
-        from ..errors import VoxGraftError
-
         try:
             return self.component.build(self.options)
         except VoxGraftError:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..imaging.structures import Labels
 from ..imaging.write import write
 from ..support.files import atomic_write, write_json
@@ -96,9 +98,8 @@ def make_data(folder: Path, catalogue: Catalogue, progress: Progress, *, labelle
     template = read_template()
     with atomic_write(folder) as temporary:
         temporary.mkdir(parents=True)
-        cases = []
-        for number in progress.track(range(1, labelled + 1), "labelled heads"):
-            cases.append(_labelled(temporary / "labelled", template, number, catalogue))
+        heads = progress.track(range(1, labelled + 1), "labelled heads")
+        cases = [_labelled(temporary / "labelled", template, number, catalogue) for number in heads]
         _decathlon(temporary / "labelled", cases)
         scans: list[NewScan] = []
         for number in progress.track(range(len(_NEW)), "new patients"):
@@ -164,8 +165,6 @@ def _store(folder: Path, image: Volume, series: Series, truth: str | None) -> Ne
 
 def _person(number: int) -> tuple[Head, Generator]:
     """A head, and the random numbers of its scans: the same for the same number."""
-    import numpy as np
-
     rng = np.random.default_rng([SEED, number])
     return draw_head(rng), rng
 

@@ -126,9 +126,8 @@ def run_demo(out: Path, minutes: float, catalogue: Catalogue, progress: Progress
     outcome = Outcome(folder)
     with _timed(outcome, "look for what is needed", progress):
         workflow = read(write_workflow(folder, minutes), catalogue)
-        workflow.model.encoder.build().weights(
-            Resolver(catalogue, workflow.place)
-        )  # complain at once where they are not installed
+        models = Resolver(catalogue, workflow.place)
+        workflow.model.encoder.build().weights(models)  # complain at once where they are not installed
     with _timed(outcome, "make the data", progress):
         data = make_data(folder / "data", catalogue, progress)
     with _timed(outcome, f"train on {len(data.cases)} labelled heads, measure, register", progress):

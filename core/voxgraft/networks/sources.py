@@ -179,7 +179,6 @@ def check_sha256(path: Path, known: str) -> str:
     Raises:
         ModelError: It is another file.
     """
-
     actual = sha256(path)
     if actual != known:
         raise ModelError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +103,7 @@ class LoadReport:
 
     def document(self) -> dict[str, Any]:
         """Plain values, as the run keeps them; under `said` what people are told."""
-        plain = {name: getattr(self, name) for name in self.__slots__}
-        return {"said": str(self), **plain, "contract": asdict(self.contract) if self.contract else None}
+        return {"said": str(self), **asdict(self)}
 
     @property
     def pretrained(self) -> frozenset[str]:
@@ -119,13 +118,6 @@ class LoadReport:
 def percent(share: float) -> str:
     """A share in whole percent; 100 % is said of the whole only."""
     return f"{int(100 * share)}%"
-
-
-@dataclass(slots=True)
-class _Fate:
-    loaded: list[str] = field(default_factory=list)
-    adapted: list[str] = field(default_factory=list)
-    new: list[str] = field(default_factory=list)
 
 
 def load_weights(module: nn.Module, weights: Weights, at_least: float | None = None) -> LoadReport:
@@ -143,44 +135,43 @@ def load_weights(module: nn.Module, weights: Weights, at_least: float | None = N
     """
     at_least = weights.at_least if at_least is None else at_least
     state = module.state_dict()
-    fate = _Fate()
-    matched = 0
+    taken: dict[str, Tensor] = {}
+    adapted, new = [], []
     sizes = counted_sizes(module)
     first = next((name for name, parameter in module.named_parameters() if parameter.ndim >= 4), "")
     mode: Inflation = module.inflation if isinstance(module, EncoderModule) else "centre"
-    loaded = {}
     for name, value in state.items():
         source = weights.tensors.get(name)
         fit = None
         if source is not None and source.is_floating_point() == value.is_floating_point():
             fit = fitted(source, value.shape, first=name == first, mode=mode)
         if source is None or fit is None:
-            fate.new.append(name)
+            new.append(name)
             continue
         fit = fit.to(value.dtype)
         if not bool(torch.isfinite(fit).all()):
             raise ModelError(f"weights {weights.origin}: {name} contains NaN or infinite values; the file is damaged")
-        (fate.loaded if source.shape == value.shape else fate.adapted).append(name)
-        loaded[name] = fit
-        matched += sizes.get(name, 0)
+        taken[name] = fit
+        if source.shape != value.shape:
+            adapted.append(name)
     contract = module.contract if isinstance(module, EncoderModule) else InputContract()
     total = sum(sizes.values())
-    share = matched / total if total else 1.0
+    share = sum(sizes.get(name, 0) for name in taken) / total if total else 1.0
     if share < at_least:
         raise ModelError(
             f"weights {weights.origin}: only {percent(share)} of the encoder's parameters were found in them, "
-            f"{at_least:.0%} are needed; they are not for this encoder (first missing: {', '.join(fate.new[:3])}): "
-            + _remedy(weights, fate, state, share)
+            f"{at_least:.0%} are needed; they are not for this encoder (first missing: {', '.join(new[:3])}): "
+            + _remedy(weights, new, state, share)
         )
-    for name, fit in loaded.items():
+    for name, fit in taken.items():
         state[name].copy_(fit)
     return LoadReport(
         origin=weights.origin,
         licence=weights.licence,
         sha256=weights.sha256,
-        loaded=tuple(fate.loaded),
-        adapted=tuple(fate.adapted),
-        new=tuple(fate.new),
+        loaded=tuple(name for name in taken if name not in adapted),
+        adapted=tuple(adapted),
+        new=tuple(new),
         dropped=tuple(name for name in weights.tensors if name not in state),
         share=share,
         contract=contract.given(weights.contract),
@@ -193,9 +184,9 @@ def counted_sizes(module: nn.Module) -> dict[str, int]:
     return {name: tensor.numel() for name, tensor in module.state_dict().items() if tensor.is_floating_point()}
 
 
-def _remedy(weights: Weights, fate: _Fate, state: Mapping[str, Tensor], share: float) -> str:
+def _remedy(weights: Weights, new: Sequence[str], state: Mapping[str, Tensor], share: float) -> str:
     """What to do about weights that do not fit: of volumes, another variant, another family, or a part."""
-    sizes = [name for name in fate.new if name in weights.tensors]
+    sizes = [name for name in new if name in weights.tensors]
     if any(weights.tensors[name].ndim == 5 and state[name].ndim == 4 for name in sizes):
         return "they are of a 3D network and this one is 2D; set model.dims to 3"
     if sizes:

@@ -6,7 +6,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -286,9 +286,5 @@ def _structures(dataset: Dataset, looks: Sequence[Look]) -> tuple[dict[str, int]
     """The structures that the data set names, or else one for each value in its masks."""
     if dataset.labels is not None:
         return {label.name: label.value for label in dataset.labels.items}, True
-    values = sorted({value for look in looks for value in _values(look)})
+    values = sorted({value for look in looks if look.mask is not None for value in look.mask.structures})
     return {"structure" if len(values) == 1 else f"structure {value}": value for value in values}, False
-
-
-def _values(look: Look) -> Iterator[int]:
-    return (value for value in look.mask.structures) if look.mask is not None else iter(())

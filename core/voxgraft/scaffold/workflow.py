@@ -8,9 +8,11 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import yaml
@@ -71,7 +73,7 @@ class Text:
             level: How deep the key stands.
         """
         indent = "  " * level
-        self.lines += [f"{indent}# {line}" for line in _wrapped(why, 110 - len(indent))]
+        self.lines += [f"{indent}# {line}" for line in wrap(why, 110 - len(indent))]
         self.lines.append(f"{indent}{key}: {_flow(value)}")
 
     def section(self, key: str) -> None:
@@ -110,8 +112,7 @@ def write_workflow(
         layout = _plain({"use": found.layout.name, **found.layout.options.model_dump(exclude_unset=True)})
     if not found.labelled:
         layout |= _kept(layout)
-    text = _text(found, name or default_name(found), layout, catalogue, machine)
-    write_text(out, text)
+    write_text(out, _text(found, name or default_name(found), layout, catalogue, machine))
     return written
 
 
@@ -120,8 +121,8 @@ def _text(found: Survey, name: str, layout: Mapping[str, Any], catalogue: Catalo
     text.lines += [
         "# Written by `voxgraft new`: a starting point. Each choice has its reason; change what you know better.",
         "# Paths are relative to the folder that voxgraft is called from.",
+        "voxgraft: 1",
     ]
-    text.lines.append("voxgraft: 1")
     text.add("name", name, why="The name of the run, its folder below runs/ and the registered model.")
     _data(text, found, layout, machine)
     dims = _model(text, found, name, catalogue)
@@ -261,10 +262,7 @@ def _training(text: Text, found: Survey, dims: int, machine: Machine) -> None:
     if machine.device == "cuda":
         budget, why = "1 h", "A GPU was found."
     else:
-        voxels = 1
-        for size in found.shape:
-            voxels *= size
-        budget = "10 min" if voxels <= SMALL else "30 min"
+        budget = "10 min" if prod(found.shape) <= SMALL else "30 min"
         why = f"No GPU was found; {counted(machine.cores, 'core')}."
     steps = 200 if dims == 3 else 1000
     why += f" Longer is better until the validation curve is flat; '{steps} steps' are enough to try."
@@ -328,12 +326,6 @@ def _flow(value: Any) -> str:
     """A value on one line, as YAML."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=float("inf"), allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...").strip()
-
-
-def _wrapped(text: str, width: int) -> Iterable[str]:
-    from textwrap import wrap
-
-    return wrap(text, width) if text else ()
 
 
 def summary(found: Survey) -> Sequence[str]:

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ..hookspecs import KINDS
-from .conformance import ConformanceCheck, NotApplicable, Outcome, Subject
+from .conformance import CHECKS, ConformanceCheck, NotApplicable, Outcome, Subject
 
 __all__ = ["ConformanceCheck", "NotApplicable", "Outcome", "Subject", "conformance_checks", "run_checks"]
 
@@ -48,9 +48,9 @@ def conformance_checks(kind: str) -> tuple[ConformanceCheck, ...]:
     """
     if kind not in KINDS:
         raise ValueError(f"there is no kind {kind!r}; the kinds are {', '.join(KINDS)}")
-    found: list[ConformanceCheck] = list(import_module(".specs", __package__).CHECKS["spec"])
-    found += import_module(f".{_MODULES[kind]}", __package__).CHECKS[kind]
-    return tuple(found)
+    for module in ("specs", _MODULES[kind]):
+        import_module(f".{module}", __package__)
+    return (*CHECKS["spec"], *CHECKS[kind])
 
 
 def run_checks(subject: Subject, folder: Path) -> list[Outcome]:

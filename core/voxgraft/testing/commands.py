@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from click.testing import CliRunner
 
-from .conformance import ConformanceCheck, Subject, require
+from .conformance import Subject, check, require
 
 HEAVY = ("torch", "monai", "mlflow", "timm", "SimpleITK", "scipy")
 """What takes too long to import for a page of help."""
@@ -26,6 +26,7 @@ print(*[module for module in {heavy!r} if module in sys.modules])
 """
 
 
+@check("command", "it is a click command of the name that its spec says")
 def _it_is_called_as_its_spec_says(subject: Subject, folder: Path) -> None:
     from ..cli import COMMANDS
 
@@ -35,6 +36,7 @@ def _it_is_called_as_its_spec_says(subject: Subject, folder: Path) -> None:
     require(subject.spec.name not in COMMANDS, f"VoxGraft has a command {subject.spec.name!r} of its own")
 
 
+@check("command", "it has a help, and so has each of its options")
 def _it_has_a_help(subject: Subject, folder: Path) -> None:
     found = CliRunner().invoke(subject.build(), ["--help"])
     require(found.exit_code == 0, f"--help ends with {found.exit_code}: {found.exception or found.output[-200:]}")
@@ -44,6 +46,7 @@ def _it_has_a_help(subject: Subject, folder: Path) -> None:
             require(one.help, f"the option {one.opts[-1]} has no help")
 
 
+@check("command", "its help imports nothing heavy")
 def _its_help_is_light(subject: Subject, folder: Path) -> None:
     from ..hookspecs import KINDS
 
@@ -54,16 +57,7 @@ def _its_help_is_light(subject: Subject, folder: Path) -> None:
     require(not done.stdout.strip(), f"its help imports {done.stdout.strip()}")
 
 
+@check("command", "an unknown option is refused")
 def _a_wrong_call_is_refused(subject: Subject, folder: Path) -> None:
     found = CliRunner().invoke(subject.build(), ["--no-such-option-of-anything"])
     require(found.exit_code == 2, f"an unknown option ends with {found.exit_code}: {found.exception}")
-
-
-CHECKS = {
-    "command": [
-        ConformanceCheck("it is a click command of the name that its spec says", _it_is_called_as_its_spec_says),
-        ConformanceCheck("it has a help, and so has each of its options", _it_has_a_help),
-        ConformanceCheck("its help imports nothing heavy", _its_help_is_light),
-        ConformanceCheck("an unknown option is refused", _a_wrong_call_is_refused),
-    ]
-}

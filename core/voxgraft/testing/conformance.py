@@ -19,6 +19,9 @@ It raises `NotApplicable` for a volume that the format cannot hold.
 """
 
 
+Run = Callable[["Subject", Path], None]
+
+
 class NotApplicable(Exception):
     """A check does not concern this component, or cannot be run here; the text says why."""
 
@@ -76,7 +79,6 @@ class Subject:
         given = dict(options or {})
         if kind == "layout" and "path" in catalogue.get(kind, name).options().model_fields:
             given.setdefault("path", "no-data-set-was-given")
-        catalogue.get(kind, name)
         return cls(choose(catalogue, kind, {"use": name, **given}), catalogue, sample, files, keep, sections or {})
 
     @property
@@ -97,10 +99,29 @@ class ConformanceCheck:
     """
 
     text: str
-    run: Callable[[Subject, Path], None] = field(repr=False)
+    run: Run = field(repr=False)
 
     def __str__(self) -> str:
         return self.text
+
+
+CHECKS: dict[str, list[ConformanceCheck]] = {}
+"""By kind, those of the modules that have been imported; `spec` for the checks of every kind."""
+
+
+def check(kind: str, text: str) -> Callable[[Run], Run]:
+    """Make a function one of the checks of a kind.
+
+    Args:
+        kind: Of component.
+        text: What every such component does, as a sentence.
+    """
+
+    def add(run: Run) -> Run:
+        CHECKS.setdefault(kind, []).append(ConformanceCheck(text, run))
+        return run
+
+    return add
 
 
 @dataclass(frozen=True, slots=True)

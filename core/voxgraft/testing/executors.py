@@ -13,7 +13,7 @@ from typing import Any
 
 from ..batch.task import Outcome
 from ..errors import WorkerLost
-from .conformance import ConformanceCheck, NotApplicable, Subject, require
+from .conformance import NotApplicable, Subject, check, require
 
 MANY = 10_000
 """Tasks of a batch that is not worked off: far more than any executor has under way."""
@@ -73,6 +73,7 @@ def _outcomes(subject: Subject, work: Any, tasks: Iterable[Any]) -> list[Outcome
     return found
 
 
+@check("executor", "every task is done once, in any order")
 def _every_task_is_done_once(subject: Subject, folder: Path) -> None:
     good = [number for number in range(30) if number % 7 != 3]
     found = _outcomes(subject, _work, good)
@@ -82,6 +83,7 @@ def _every_task_is_done_once(subject: Subject, folder: Path) -> None:
     require(not wrong, f"it gives {wrong[:1]}, and the work gives ten times the task")
 
 
+@check("executor", "the exception of a failing task comes back, and the others are done")
 def _a_failure_comes_back_and_stops_nothing(subject: Subject, folder: Path) -> None:
     found = {outcome.task: outcome for outcome in _outcomes(subject, _work, range(14))}
     failed = {task: str(outcome.error) for task, outcome in found.items() if outcome.error is not None}
@@ -93,6 +95,7 @@ def _a_failure_comes_back_and_stops_nothing(subject: Subject, folder: Path) -> N
     require(done == [10 * number for number in range(14) if number % 7 != 3], f"beside failing tasks it does {done}")
 
 
+@check("executor", "tasks are taken as there is room for them")
 def _tasks_are_taken_as_there_is_room(subject: Subject, folder: Path) -> None:
     taken = 0
 
@@ -110,16 +113,19 @@ def _tasks_are_taken_as_there_is_room(subject: Subject, folder: Path) -> None:
     require(taken < MANY // 10, f"it takes {taken} of {MANY} tasks before it has given five outcomes")
 
 
+@check("executor", "without tasks it ends at once")
 def _nothing_to_do_ends_at_once(subject: Subject, folder: Path) -> None:
     require(_outcomes(subject, _work, []) == [], "it gives outcomes of no tasks")
 
 
+@check("executor", "what the work makes ready is there for the next task")
 def _what_is_made_ready_stays(subject: Subject, folder: Path) -> None:
     number = 200
     made = {outcome.value for outcome in _outcomes(subject, _Ready(), range(number))}
     require(len(made) < number / 2, f"what the work makes ready was made {len(made)} times for {number} tasks")
 
 
+@check("executor", "when it is closed nothing is under way any more")
 def _closed_nothing_is_under_way(subject: Subject, folder: Path) -> None:
     outcomes = iter(subject.build().run(_Lasting(folder), range(100)))
     next(outcomes)
@@ -131,6 +137,7 @@ def _closed_nothing_is_under_way(subject: Subject, folder: Path) -> None:
     require(late == 0, f"{late} tasks ended after it was closed")
 
 
+@check("executor", "a worker that dies is replaced, and its task done once more")
 def _a_worker_that_dies_is_replaced(subject: Subject, folder: Path) -> None:
     first = next(iter(_outcomes(subject, _Deadly(folder), [0])))
     if first.value == os.getpid():
@@ -140,21 +147,3 @@ def _a_worker_that_dies_is_replaced(subject: Subject, folder: Path) -> None:
     lost = {task: outcome.error for task, outcome in found.items() if outcome.error is not None}
     require(list(lost) == [5], f"one task ends its worker each time, and those without a value are {sorted(lost)}")
     require(isinstance(lost[5], WorkerLost), f"that a worker died is told as {type(lost[5]).__name__}")
-
-
-CHECKS = {
-    "executor": [
-        ConformanceCheck("every task is done once, in any order", _every_task_is_done_once),
-        ConformanceCheck(
-            "the exception of a failing task comes back, and the others are done",
-            _a_failure_comes_back_and_stops_nothing,
-        ),
-        ConformanceCheck("tasks are taken as there is room for them", _tasks_are_taken_as_there_is_room),
-        ConformanceCheck("without tasks it ends at once", _nothing_to_do_ends_at_once),
-        ConformanceCheck("what the work makes ready is there for the next task", _what_is_made_ready_stays),
-        ConformanceCheck("when it is closed nothing is under way any more", _closed_nothing_is_under_way),
-        ConformanceCheck(
-            "a worker that dies is replaced, and its task done once more", _a_worker_that_dies_is_replaced
-        ),
-    ]
-}

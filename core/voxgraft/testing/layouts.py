@@ -8,14 +8,16 @@ from pathlib import Path
 from ..datasets.cases import Dataset, ReadsFolder
 from ..datasets.dataset import read_layout
 from ..errors import VoxGraftError
-from .conformance import ConformanceCheck, NotApplicable, Subject, require
+from .conformance import NotApplicable, Subject, check, require
 
 
+@check("layout", "reading twice gives the same cases")
 def _the_same_cases_each_time(subject: Subject, folder: Path) -> None:
     one, other = _read(subject), _read(subject)
     require(one == other, "two readings of one folder give different data sets")
 
 
+@check("layout", "every case has a patient, and files that are there")
 def _every_case_is_one(subject: Subject, folder: Path) -> None:
     dataset = _read(subject)  # that ids are unique and can name folders is asked for by the engine as well
     for case in dataset.cases:
@@ -25,6 +27,7 @@ def _every_case_is_one(subject: Subject, folder: Path) -> None:
             require(all(file.exists() for file in files), f"the case {case.id!r} names files that are not there")
 
 
+@check("layout", "the names of cases and patients contain no path of this machine")
 def _names_tell_no_place(subject: Subject, folder: Path) -> None:
     place = str(_path(subject).absolute())
     for case in _read(subject).cases:
@@ -32,6 +35,7 @@ def _names_tell_no_place(subject: Subject, folder: Path) -> None:
         require(not any(place in text for text in told), f"the case {case.id!r} reveals where the data set is stored")
 
 
+@check("layout", "reading changes nothing")
 def _reading_changes_nothing(subject: Subject, folder: Path) -> None:
     path = _path(subject)
     before = _state(path)
@@ -39,6 +43,7 @@ def _reading_changes_nothing(subject: Subject, folder: Path) -> None:
     require(_state(path) == before, "reading changes the data set's folder")
 
 
+@check("layout", "a missing or empty folder gives a plain message")
 def _what_is_not_there_is_a_sentence(subject: Subject, folder: Path) -> None:
     empty = folder / "empty"
     empty.mkdir()
@@ -51,6 +56,7 @@ def _what_is_not_there_is_a_sentence(subject: Subject, folder: Path) -> None:
             raise AssertionError(f"{name}: it finds cases anyway")
 
 
+@check("layout", "it takes no folder for its own that is not, and its guess fits its options")
 def _a_guess_fits(subject: Subject, folder: Path) -> None:
     guess = subject.spec.guess
     if guess is None:
@@ -86,15 +92,3 @@ def _at(subject: Subject, place: Path) -> Subject:
 def _state(path: Path) -> dict[str, tuple[int, int]]:
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     return {str(file): (file.stat().st_size, file.stat().st_mtime_ns) for file in files}
-
-
-CHECKS = {
-    "layout": [
-        ConformanceCheck("reading twice gives the same cases", _the_same_cases_each_time),
-        ConformanceCheck("every case has a patient, and files that are there", _every_case_is_one),
-        ConformanceCheck("the names of cases and patients contain no path of this machine", _names_tell_no_place),
-        ConformanceCheck("reading changes nothing", _reading_changes_nothing),
-        ConformanceCheck("a missing or empty folder gives a plain message", _what_is_not_there_is_a_sentence),
-        ConformanceCheck("it takes no folder for its own that is not, and its guess fits its options", _a_guess_fits),
-    ]
-}

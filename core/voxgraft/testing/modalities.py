@@ -8,9 +8,10 @@ import numpy as np
 
 from ..imaging.volume import Array
 from ..preprocessing.modality import ShowsBody
-from .conformance import ConformanceCheck, Subject, require
+from .conformance import Subject, check, require
 
 
+@check("modality", "normalised voxels are finite float32, for constant scans too")
 def _normalised_voxels_are_finite(subject: Subject, folder: Path) -> None:
     dice = np.random.default_rng(0)
     scans = {
@@ -36,6 +37,7 @@ def _normalised_voxels_are_finite(subject: Subject, folder: Path) -> None:
             require(np.isfinite([low, high]).all() and low <= high, f"{name}: its window is {low} to {high}")
 
 
+@check("modality", "levels of air and body are finite and rise, where it has them")
 def _the_body_is_told_from_air(subject: Subject, folder: Path) -> None:
     component = subject.build()
     if not isinstance(component, ShowsBody):
@@ -71,6 +73,7 @@ def _measured(channel: Array) -> dict[str, float]:
     return {name: float(value) for name, value in (values | {"p00_5": low, "p50": middle, "p99_5": high}).items()}
 
 
+@check("modality", "its strengths of augmentation are known ones")
 def _strengths_of_augmentation_are_known(subject: Subject, folder: Path) -> None:
     strengths = dict(subject.build().augmentation)
     unknown = sorted(set(strengths) - KNOWN)
@@ -82,11 +85,3 @@ KNOWN = frozenset(
     ("rotation", "scale", "shift", "elastic", "mirror", "gamma", "brightness", "contrast", "shading", "invert")
 ) | {"noise", "blur", "lowres"}
 """What `voxgraft.training.augment` can do."""
-
-CHECKS = {
-    "modality": [
-        ConformanceCheck("normalised voxels are finite float32, for constant scans too", _normalised_voxels_are_finite),
-        ConformanceCheck("levels of air and body are finite and rise, where it has them", _the_body_is_told_from_air),
-        ConformanceCheck("its strengths of augmentation are known ones", _strengths_of_augmentation_are_known),
-    ]
-}

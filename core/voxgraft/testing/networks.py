@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .conformance import ConformanceCheck, Subject, require
+from .conformance import Subject, check, require
 
 if TYPE_CHECKING:
     from ..components.choice import Selected
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SIZES: dict[int, list[tuple[int, ...]]] = {2: [(64, 96), (37, 53)], 3: [(32, 48, 32), (29, 37, 19)]}
 
 
+@check("encoder", "each map has the size of the image over its stride, rounded up")
 def _maps_have_the_size_their_strides_say(subject: Subject, folder: Path) -> None:
     import torch
 
@@ -33,6 +34,7 @@ def _maps_have_the_size_their_strides_say(subject: Subject, folder: Path) -> Non
         require(flat == sorted(flat), f"{dims}D: its maps do not go from fine to coarse")
 
 
+@check("encoder", "a gradient reaches every parameter")
 def _every_parameter_is_trained_by_every_map_together(subject: Subject, folder: Path) -> None:
     import torch
 
@@ -44,6 +46,7 @@ def _every_parameter_is_trained_by_every_map_together(subject: Subject, folder: 
         require(not unused, f"{dims}D: no gradient reaches {', '.join(unused[:5])}")
 
 
+@check("encoder", "every parameter belongs to exactly one stage")
 def _every_parameter_belongs_to_one_stage(subject: Subject, folder: Path) -> None:
     for dims in sorted(subject.spec.dims):
         module = _encoder(subject, dims, 1)
@@ -52,6 +55,7 @@ def _every_parameter_belongs_to_one_stage(subject: Subject, folder: Path) -> Non
             require(len(holders) == 1, f"{dims}D: the parameter {name} is in {len(holders)} stages")
 
 
+@check("encoder", "the same image gives the same maps")
 def _the_same_image_gives_the_same_maps(subject: Subject, folder: Path) -> None:
     import torch
 
@@ -88,6 +92,7 @@ PYRAMIDS = [
 """Channels and strides (of each axis) of encoders that a decoder may meet."""
 
 
+@check("decoder", "its first map is as fine as the encoder's finest, for any pyramid and odd sizes")
 def _the_first_map_is_the_finest(subject: Subject, folder: Path) -> None:
     for dims, channels, strides, maps in _inputs():
         module = _decoder(subject, dims, channels, strides).eval()
@@ -99,6 +104,7 @@ def _the_first_map_is_the_finest(subject: Subject, folder: Path) -> None:
         require(found == list(module.channels)[: len(found)], f"{place}: channels {found}, not {list(module.channels)}")
 
 
+@check("decoder", "a gradient reaches every parameter and the coarsest map, and no map that it says it leaves unread")
 def _a_gradient_reaches_every_parameter_and_every_map(subject: Subject, folder: Path) -> None:
     for dims, channels, strides, maps in _inputs():
         module = _decoder(subject, dims, channels, strides).train()
@@ -200,25 +206,3 @@ def _network(encoder: Selected[Any], decoder: Selected[Any], dims: int, channels
         classes=3,
         strides=[stride[:dims] for stride in STRIDES],
     )
-
-
-CHECKS = {
-    "encoder": [
-        ConformanceCheck(
-            "each map has the size of the image over its stride, rounded up", _maps_have_the_size_their_strides_say
-        ),
-        ConformanceCheck("a gradient reaches every parameter", _every_parameter_is_trained_by_every_map_together),
-        ConformanceCheck("every parameter belongs to exactly one stage", _every_parameter_belongs_to_one_stage),
-        ConformanceCheck("the same image gives the same maps", _the_same_image_gives_the_same_maps),
-    ],
-    "decoder": [
-        ConformanceCheck(
-            "its first map is as fine as the encoder's finest, for any pyramid and odd sizes",
-            _the_first_map_is_the_finest,
-        ),
-        ConformanceCheck(
-            "a gradient reaches every parameter and the coarsest map, and no map that it says it leaves unread",
-            _a_gradient_reaches_every_parameter_and_every_map,
-        ),
-    ],
-}

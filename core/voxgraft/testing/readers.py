@@ -14,12 +14,13 @@ import numpy as np
 from ..errors import VoxGraftError
 from ..imaging.volume import Array, Item, Volume, millimetres_apart
 from . import damage, geometry
-from .conformance import ConformanceCheck, NotApplicable, Subject, require
+from .conformance import NotApplicable, Subject, check, require
 
 MILLIMETRES = 1e-3
 """How far off a voxel may be: formats store positions as decimal strings or single precision."""
 
 
+@check("reader", "every voxel is at its place in the patient, in 48 orientations and oblique")
 def _every_voxel_is_at_its_place(subject: Subject, folder: Path) -> None:
     tried, reasons = 0, set()
     ways = [*geometry.orientations(), ("oblique", geometry.oblique()), ("oblique LPS", -geometry.oblique())]
@@ -37,6 +38,7 @@ def _every_voxel_is_at_its_place(subject: Subject, folder: Path) -> None:
         raise NotApplicable("; ".join(sorted(reasons)))
 
 
+@check("reader", "the header describes what is read")
 def _the_header_says_what_is_read(subject: Subject, folder: Path) -> None:
     for path in _paths(subject, folder):
         for item in _scan(subject, path):
@@ -53,6 +55,7 @@ def _the_header_says_what_is_read(subject: Subject, folder: Path) -> None:
             require(volume.array.dtype.isnative, f"{path.name}: its voxels are not in this machine's byte order")
 
 
+@check("reader", "reading changes nothing, and gives the same result twice")
 def _reading_changes_nothing(subject: Subject, folder: Path) -> None:
     path, _ = _plain(subject, folder / "one")
     before = {file: (_hash(file), file.stat().st_mtime_ns) for file in _files(folder)}
@@ -63,6 +66,7 @@ def _reading_changes_nothing(subject: Subject, folder: Path) -> None:
     require(before == after, "reading changes the file, or leaves others beside it")
 
 
+@check("reader", "any path works: with spaces, other scripts, relative")
 def _any_path_will_do(subject: Subject, folder: Path) -> None:
     path, truth = _plain(subject, folder / "Bilder der Häuser 画像 (1)")
     relative = Path(os.path.relpath(path))
@@ -71,6 +75,7 @@ def _any_path_will_do(subject: Subject, folder: Path) -> None:
         require(fault is None, f"read through the path {one.name!r}: {fault}")
 
 
+@check("reader", "several threads can read at once")
 def _threads_do_not_disturb_each_other(subject: Subject, folder: Path) -> None:
     samples = [
         _plain(subject, folder / str(number), way) for number, (_, way) in enumerate(geometry.right_handed()[:4])
@@ -81,6 +86,7 @@ def _threads_do_not_disturb_each_other(subject: Subject, folder: Path) -> None:
         require(misplaced(volume, truth) is None, "read by several threads at once, voxels differ")
 
 
+@check("reader", "a truncated file is refused, or reads as the whole one")
 def _cut_files_are_refused(subject: Subject, folder: Path) -> None:
     for path in _paths(subject, folder / "whole"):
         whole = _volumes(subject, path)
@@ -95,6 +101,7 @@ def _cut_files_are_refused(subject: Subject, folder: Path) -> None:
             file.write_bytes(content)
 
 
+@check("reader", "a damaged file is refused in a sentence or read, never a crash")
 def _damage_is_no_crash(subject: Subject, folder: Path) -> None:
     for path in _paths(subject, folder / "whole"):
         files = _files(path)
@@ -107,6 +114,7 @@ def _damage_is_no_crash(subject: Subject, folder: Path) -> None:
         file.write_bytes(content)
 
 
+@check("reader", "a file of another kind is refused in a sentence")
 def _other_files_are_no_crash(subject: Subject, folder: Path) -> None:
     for ending in subject.spec.suffixes:
         for name, content in damage.FOREIGN.items():
@@ -274,19 +282,3 @@ def _is_a_sentence(message: str, what: str) -> None:
 
 def _hash(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-CHECKS = {
-    "reader": [
-        ConformanceCheck(
-            "every voxel is at its place in the patient, in 48 orientations and oblique", _every_voxel_is_at_its_place
-        ),
-        ConformanceCheck("the header describes what is read", _the_header_says_what_is_read),
-        ConformanceCheck("reading changes nothing, and gives the same result twice", _reading_changes_nothing),
-        ConformanceCheck("any path works: with spaces, other scripts, relative", _any_path_will_do),
-        ConformanceCheck("several threads can read at once", _threads_do_not_disturb_each_other),
-        ConformanceCheck("a truncated file is refused, or reads as the whole one", _cut_files_are_refused),
-        ConformanceCheck("a damaged file is refused in a sentence or read, never a crash", _damage_is_no_crash),
-        ConformanceCheck("a file of another kind is refused in a sentence", _other_files_are_no_crash),
-    ]
-}

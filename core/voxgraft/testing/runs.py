@@ -21,12 +21,13 @@ from ..runs.engine import run_workflow
 from ..runs.run import Run, StepSpec
 from ..support.progress import Progress
 from ..workflow.workflow import Workflow, from_document
-from .conformance import ConformanceCheck, NotApplicable, Subject, require
+from .conformance import NotApplicable, Subject, check, require
 
 CONCERNS = frozenset({"case", "dataset", "reader", "writer", "before", "voxgraft", "roles"})
 """What can matter to a step besides the sections of the workflow; see `voxgraft.runs.identity`."""
 
 
+@check("step", "the steps that it comes after are there")
 def _the_steps_before_it_are_there(subject: Subject, folder: Path) -> None:
     names = {spec.name for _, spec in subject.catalogue.of("step")}
     unknown = sorted(set(subject.spec.after) - names)
@@ -34,6 +35,7 @@ def _the_steps_before_it_are_there(subject: Subject, folder: Path) -> None:
     require(subject.spec.name not in _before(subject, subject.spec), "it comes after itself")
 
 
+@check("step", "what it says cannot matter is something, with a reason")
 def _what_cannot_matter_is_named(subject: Subject, folder: Path) -> None:
     known = CONCERNS | set(Workflow.model_fields)
     for concern, reason in subject.spec.independent_of.items():
@@ -41,6 +43,7 @@ def _what_cannot_matter_is_named(subject: Subject, folder: Path) -> None:
         require(reason.strip(), f"it gives no reason why {concern!r} cannot matter")
 
 
+@check("step", "its outputs are there once it is done")
 def _its_outputs_are_there_once_it_is_done(subject: Subject, folder: Path) -> None:
     run = small_run(subject, folder, _workflow(subject, folder))
     paths = list(subject.build().outputs(run))
@@ -51,6 +54,7 @@ def _its_outputs_are_there_once_it_is_done(subject: Subject, folder: Path) -> No
     require(paths == list(subject.build().outputs(run)), "asked twice, it says different outputs")
 
 
+@check("step", "it is not done again where nothing has changed")
 def _it_is_not_done_again(subject: Subject, folder: Path) -> None:
     workflow = _workflow(subject, folder)
     run = small_run(subject, folder, workflow)
@@ -89,6 +93,7 @@ def _before(subject: Subject, spec: StepSpec[Any]) -> list[str]:
     return found
 
 
+@check("tracker", "a run is kept from start to end, and left as it is")
 def _a_run_is_kept_from_start_to_end(subject: Subject, folder: Path) -> None:
     run = _run(subject, folder)
     before = _documents(run)
@@ -103,12 +108,14 @@ def _a_run_is_kept_from_start_to_end(subject: Subject, folder: Path) -> None:
     require(not changed, f"it changes what the run left in {', '.join(changed)}")
 
 
+@check("tracker", "a run may be finished twice")
 def _finishing_twice_is_finishing(subject: Subject, folder: Path) -> None:
     tracker = _started(subject, _run(subject, folder))
     tracker.finish("FINISHED")
     tracker.finish("FINISHED")
 
 
+@check("tracker", "a run that has ended can be continued")
 def _a_run_goes_on(subject: Subject, folder: Path) -> None:
     run = _run(subject, folder)
     for status in ("KILLED", "FAILED", "FINISHED"):
@@ -117,12 +124,14 @@ def _a_run_goes_on(subject: Subject, folder: Path) -> None:
         tracker.finish(status)
 
 
+@check("tracker", "numbers that are not finite stop nothing")
 def _numbers_that_are_not_finite_stop_nothing(subject: Subject, folder: Path) -> None:
     tracker = _started(subject, _run(subject, folder))
     tracker.metrics({"loss": math.nan, "best": math.inf, "worst": -math.inf, "huge": 1e300}, 0)
     tracker.finish("FINISHED")
 
 
+@check("tracker", "nothing to keep, and odd names of files, stop nothing")
 def _odd_names_stop_nothing(subject: Subject, folder: Path) -> None:
     run = _run(subject, folder)
     tracker = _started(subject, run)
@@ -207,20 +216,3 @@ def _boxes(subject: Subject, folder: Path) -> Path:
             target = folder / name / f"c{number}.nii.gz"
             write(Volume(array, np.eye(4)), target, subject.catalogue, None, {}, writer="nifti")
     return folder
-
-
-CHECKS = {
-    "step": [
-        ConformanceCheck("the steps that it comes after are there", _the_steps_before_it_are_there),
-        ConformanceCheck("what it says cannot matter is something, with a reason", _what_cannot_matter_is_named),
-        ConformanceCheck("its outputs are there once it is done", _its_outputs_are_there_once_it_is_done),
-        ConformanceCheck("it is not done again where nothing has changed", _it_is_not_done_again),
-    ],
-    "tracker": [
-        ConformanceCheck("a run is kept from start to end, and left as it is", _a_run_is_kept_from_start_to_end),
-        ConformanceCheck("a run may be finished twice", _finishing_twice_is_finishing),
-        ConformanceCheck("a run that has ended can be continued", _a_run_goes_on),
-        ConformanceCheck("numbers that are not finite stop nothing", _numbers_that_are_not_finite_stop_nothing),
-        ConformanceCheck("nothing to keep, and odd names of files, stop nothing", _odd_names_stop_nothing),
-    ],
-}

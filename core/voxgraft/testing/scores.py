@@ -15,11 +15,12 @@ import numpy as np
 from ..imaging.structures import Label, Labels
 from ..imaging.volume import Array, Volume
 from ..scoring.measuring import Quantity, measure_values
-from .conformance import ConformanceCheck, NotApplicable, Subject, require
+from .conformance import NotApplicable, Subject, check, require
 
 LABELS = Labels((Label(1, "one"), Label(2, "two")))
 
 
+@check("loss", "it falls on the way to the truth")
 def _a_loss_falls_toward_the_truth(subject: Subject, folder: Path) -> None:
     import torch
     from torch.nn import functional
@@ -35,6 +36,7 @@ def _a_loss_falls_toward_the_truth(subject: Subject, folder: Path) -> None:
         )
 
 
+@check("loss", "its gradient is finite, for empty targets and huge logits too")
 def _a_loss_has_a_finite_gradient(subject: Subject, folder: Path) -> None:
     import torch
 
@@ -46,6 +48,7 @@ def _a_loss_has_a_finite_gradient(subject: Subject, folder: Path) -> None:
             require(logits.grad is not None and bool(torch.isfinite(logits.grad).all()), "its gradient is not finite")
 
 
+@check("metric", "it is best for the reference itself")
 def _a_metric_is_best_for_the_reference_itself(subject: Subject, folder: Path) -> None:
     reference = _boxes((14, 12, 10))
     best = _score(subject, reference, reference)
@@ -63,6 +66,7 @@ def _a_metric_is_best_for_the_reference_itself(subject: Subject, folder: Path) -
         require(seen, f"{label}: {top} for the reference itself and for every spoiled mask")
 
 
+@check("metric", "it does not care in which order the axes lie")
 def _a_metric_does_not_care_how_the_volume_lies(subject: Subject, folder: Path) -> None:
     reference, prediction = _boxes((14, 12, 10)), _boxes((14, 12, 10), 1)
     spacing = (1.0, 0.5, 3.0)
@@ -74,6 +78,7 @@ def _a_metric_does_not_care_how_the_volume_lies(subject: Subject, folder: Path) 
         require(math.isclose(value, turned[label], rel_tol=1e-6), f"{label}: {value}, and {turned[label]} when turned")
 
 
+@check("metric", "for empty and full masks it is a number or not defined")
 def _a_metric_of_nothing_is_a_number_or_not_defined(subject: Subject, folder: Path) -> None:
     full, empty = np.ones((5, 4, 3), np.uint8), np.zeros((5, 4, 3), np.uint8)
     single = empty.copy()
@@ -106,6 +111,7 @@ MEASURED = Labels((Label(1, "structure"),))
 SPACING = (2.0, 1.5, 3.0)
 
 
+@check("measurement", "each quantity has a name, and a unit in UCUM")
 def _each_quantity_is_complete(subject: Subject, folder: Path) -> None:
     require(subject.spec.units, "it names no units: it would never be asked")
     for unit, values, mask in _structures(subject):
@@ -117,6 +123,7 @@ def _each_quantity_is_complete(subject: Subject, folder: Path) -> None:
             require(quantity.unit[1] == "UCUM", f"{quantity.name}: its unit is of {quantity.unit[1]}, not of UCUM")
 
 
+@check("measurement", "of any structure in any values its quantities are finite")
 def _no_structure_is_too_odd(subject: Subject, folder: Path) -> None:
     for unit, values, mask in _structures(subject):
         before = values.copy()
@@ -125,6 +132,7 @@ def _no_structure_is_too_odd(subject: Subject, folder: Path) -> None:
         require(np.array_equal(before, values, equal_nan=True), "it changes the scan")
 
 
+@check("measurement", "it does not care in which order the axes lie")
 def _the_order_of_axes_does_not_matter(subject: Subject, folder: Path) -> None:
     for unit, values, mask in _structures(subject):
         plain = {one.name: one.value for one in _measured(subject, unit, values, mask)}
@@ -157,25 +165,3 @@ def _structures(subject: Subject) -> Iterator[tuple[str, Array, Array]]:
             yield unit, noise, mask
             yield unit, np.zeros_like(noise), mask
             yield unit, (10 * noise).astype(np.int16), mask
-
-
-CHECKS = {
-    "loss": [
-        ConformanceCheck("it falls on the way to the truth", _a_loss_falls_toward_the_truth),
-        ConformanceCheck(
-            "its gradient is finite, for empty targets and huge logits too", _a_loss_has_a_finite_gradient
-        ),
-    ],
-    "metric": [
-        ConformanceCheck("it is best for the reference itself", _a_metric_is_best_for_the_reference_itself),
-        ConformanceCheck("it does not care in which order the axes lie", _a_metric_does_not_care_how_the_volume_lies),
-        ConformanceCheck(
-            "for empty and full masks it is a number or not defined", _a_metric_of_nothing_is_a_number_or_not_defined
-        ),
-    ],
-    "measurement": [
-        ConformanceCheck("each quantity has a name, and a unit in UCUM", _each_quantity_is_complete),
-        ConformanceCheck("of any structure in any values its quantities are finite", _no_structure_is_too_odd),
-        ConformanceCheck("it does not care in which order the axes lie", _the_order_of_axes_does_not_matter),
-    ],
-}

@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 from ..imaging.formats import ReaderSpec, WriterSpec
-from .conformance import ConformanceCheck, Subject, require
+from .conformance import Subject, check, require
 
 HEAVY = ("torch", "monai", "mlflow", "numpy", "pydantic", "pydicom", "nibabel", "SimpleITK", "scipy")
 
 
+@check("spec", "its name and summary can stand in a workflow and in a list")
 def _its_name_can_stand_in_a_workflow(subject: Subject, folder: Path) -> None:
     spec = subject.spec
     require(re.fullmatch(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?", spec.name), f"{spec.name!r} is not a lower-case word")
@@ -26,6 +27,7 @@ def _its_name_can_stand_in_a_workflow(subject: Subject, folder: Path) -> None:
     )
 
 
+@check("spec", "its options are described, and unknown ones are refused")
 def _its_options_are_described(subject: Subject, folder: Path) -> None:
     from pydantic import ValidationError
 
@@ -43,6 +45,7 @@ def _its_options_are_described(subject: Subject, folder: Path) -> None:
         raise AssertionError("it accepts an option that it does not know")
 
 
+@check("spec", "importing its spec imports nothing heavy")
 def _its_spec_is_light(subject: Subject, folder: Path) -> None:
     module = subject.catalogue.origin(subject.spec).module
     code = (
@@ -51,14 +54,3 @@ def _its_spec_is_light(subject: Subject, folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     require(done.returncode == 0, f"importing {module} fails: {done.stderr.strip()[-200:]}")
     require(not done.stdout.strip(), f"importing {module} imports {done.stdout.strip()}")
-
-
-CHECKS = {
-    "spec": [
-        ConformanceCheck(
-            "its name and summary can stand in a workflow and in a list", _its_name_can_stand_in_a_workflow
-        ),
-        ConformanceCheck("its options are described, and unknown ones are refused", _its_options_are_described),
-        ConformanceCheck("importing its spec imports nothing heavy", _its_spec_is_light),
-    ]
-}

@@ -11,7 +11,7 @@ from ..packages.package import Package, read_package, write_package
 from ..packages.references import Registry
 from ..packages.store import StoreSpec
 from ..preprocessing.plan import Plan
-from .conformance import ConformanceCheck, NotApplicable, Subject, require
+from .conformance import NotApplicable, Subject, check, require
 
 PLAN = Plan(
     dims=2,
@@ -27,6 +27,7 @@ PLAN = Plan(
 )
 
 
+@check("store", "what was kept is fetched, whole and each time")
 def _what_was_kept_is_fetched(subject: Subject, folder: Path) -> None:
     package = _package(folder / "package")
     reference = _keep(subject, package)
@@ -38,6 +39,7 @@ def _what_was_kept_is_fetched(subject: Subject, folder: Path) -> None:
         require(found.hash == package.hash, f"{reference}: another package is fetched than the one that was kept")
 
 
+@check("store", "a damaged package is refused with a plain message")
 def _a_damaged_package_is_refused(subject: Subject, folder: Path) -> None:
     package = _package(folder / "package")
     if subject.keep is not None or isinstance(subject.build(), Registry):
@@ -53,12 +55,14 @@ def _a_damaged_package_is_refused(subject: Subject, folder: Path) -> None:
     _refused(subject, reference, "a package with one changed bit")
 
 
+@check("store", "a reference to nothing is refused with a plain message")
 def _what_is_not_there_is_a_sentence(subject: Subject, folder: Path) -> None:
     _usable(subject)
     for scheme in subject.spec.schemes or (f"{folder}/",):
         _refused(subject, f"{scheme}no-such-model", "a reference to nothing")
 
 
+@check("store", "no other store answers to its schemes")
 def _its_schemes_are_its_own(subject: Subject, folder: Path) -> None:
     for scheme in subject.spec.schemes:
         require(scheme.endswith(":"), f"its scheme {scheme!r} does not end with a colon")
@@ -109,13 +113,3 @@ def _package(folder: Path) -> Package:
     return write_package(
         folder, tensors=tensors, plan=PLAN, workflow="voxgraft: 1\n", labels=labels, card=card, facts=facts
     )
-
-
-CHECKS = {
-    "store": [
-        ConformanceCheck("what was kept is fetched, whole and each time", _what_was_kept_is_fetched),
-        ConformanceCheck("a damaged package is refused with a plain message", _a_damaged_package_is_refused),
-        ConformanceCheck("a reference to nothing is refused with a plain message", _what_is_not_there_is_a_sentence),
-        ConformanceCheck("no other store answers to its schemes", _its_schemes_are_its_own),
-    ]
-}

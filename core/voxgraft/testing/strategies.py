@@ -20,14 +20,15 @@ from ..errors import VoxGraftError
 from ..networks.modules import DecoderModule, EncoderModule
 from ..networks.network import SegmentationNetwork
 from ..preprocessing.plan import Plan
-from ..training.batches import Batches, FixedCrops, Unlabelled
-from ..training.loop import Job, fit
+from ..training.batches import batches_of
+from ..training.job import Job
+from ..training.loop import fit
 from ..training.loss import LossSpec
 from ..training.setup import table
 from ..transfer.stack import Stack
 from ..transfer.strategy import Context
 from ..workflow.sections import Training
-from .conformance import ConformanceCheck, NotApplicable, Subject, require
+from .conformance import NotApplicable, Subject, check, require
 
 PLAN = Plan(
     dims=2,
@@ -93,6 +94,7 @@ class _Decoder(DecoderModule):
         return [self.join(torch.cat([maps[0], functional.interpolate(maps[1], maps[0].shape[2:])], 1))]
 
 
+@check("strategy", "a killed training ends like one that was not")
 def _a_killed_training_ends_as_one_that_was_not(subject: Subject, folder: Path) -> None:
     looks = 0
 
@@ -113,6 +115,7 @@ def _a_killed_training_ends_as_one_that_was_not(subject: Subject, folder: Path) 
     require(not differ, f"gone on from a checkpoint it ends with another {', '.join(differ[:3])}")
 
 
+@check("strategy", "every parameter keeps its row")
 def _every_parameter_keeps_its_row(subject: Subject, folder: Path) -> None:
     job = _job(subject, folder)
     wanted = {name: tuple(parameter.shape) for name, parameter in job.network.named_parameters()}
@@ -123,6 +126,7 @@ def _every_parameter_keeps_its_row(subject: Subject, folder: Path) -> None:
     require(all(row.lr >= 0 and row.weight_decay >= 0 for row in job.rows), "a rate or a decay is negative")
 
 
+@check("strategy", "what its rows do not train stays as it is")
 def _what_is_not_trained_stays(subject: Subject, folder: Path) -> None:
     job = _job(subject, folder)
     fixed = {row.name for row in job.rows if not row.train}
@@ -132,6 +136,7 @@ def _what_is_not_trained_stays(subject: Subject, folder: Path) -> None:
     require(not moved, f"its rows say that {', '.join(moved[:3])} is not trained, and it changes")
 
 
+@check("strategy", "what is kept shows no trace of it")
 def _what_is_kept_shows_no_trace(subject: Subject, folder: Path) -> None:
     job = _job(subject, folder)
     plain = {name: tuple(value.shape) for name, value in _network(0).state_dict().items()}
@@ -147,6 +152,7 @@ def _what_is_kept_shows_no_trace(subject: Subject, folder: Path) -> None:
     )
 
 
+@check("strategy", "two of it in a stack train, or are refused")
 def _two_of_it_train_or_are_refused(subject: Subject, folder: Path) -> None:
     try:
         _fit(_job(subject, folder, times=2))
@@ -154,6 +160,7 @@ def _two_of_it_train_or_are_refused(subject: Subject, folder: Path) -> None:
         require(str(error).isprintable() and len(str(error)) < 600, f"two in a stack: no plain sentence: {error}")
 
 
+@check("strategy", "what it needs is said before it is built")
 def _its_needs_are_known(subject: Subject, folder: Path) -> None:
     options = subject.chosen.options
     needs = subject.spec.needs | (options.needs if isinstance(options, StrategyOptions) else frozenset())
@@ -179,19 +186,27 @@ def _job(subject: Subject, folder: Path, look: Look = lambda network: {"dice": 0
     if isinstance(subject.chosen.options, StrategyOptions) and subject.chosen.options.teachers:
         raise NotApplicable("it learns from a model that is not here")
     loss = Selected(LossSpec(name="cross-entropy", summary="", build=lambda options: _cross_entropy), Options())
-    options = {"budget": "4 steps", "validate_every": 0.25, "ema": 0.9, "loss": loss, "device": "cpu"}
+    options = {
+        "budget": "4 steps",
+        "validate_every": 0.25,
+        "ema": 0.9,
+        "loss": loss,
+        "device": "cpu",
+        "foreground": 0.5,
+    }
     training = Training.model_validate({**options, "optimiser": {"lr": 1e-2}})
     network, stack = _network(0), Stack([subject.build() for _ in range(times)])
     loaded = frozenset(name for name in network.state_dict() if name.startswith("encoder."))
     context = Context(network, loaded, plan=PLAN, another=_network)
     context.extra = stack.prepare(context)
+    squares = [_square(number) for number in range(3)]
     return Job(
         network=network,
         stack=stack,
         rows=table(stack, context, training.optimiser),
         context=context,
         extra=context.extra,
-        batches=_batches(stack, training),
+        batches=batches_of(squares, squares, PLAN, stack, STRENGTHS, training),
         plan=PLAN,
         spacing=PLAN.spacing,
         loss=_cross_entropy,
@@ -210,21 +225,6 @@ def _network(seed: int) -> SegmentationNetwork:
     return SegmentationNetwork(_Encoder(), _Decoder(), 2, 2)
 
 
-def _batches(stack: Stack, training: Training) -> Batches:
-    squares = [_square(number) for number in range(3)]
-    beside = Unlabelled(squares, PLAN, seed=training.seed)
-    if not stack.supervised:
-        return beside
-    draws: dict[str, Any] = {"seed": training.seed, "foreground": 0.5}
-    batches = Batches(squares, PLAN, **draws)
-    if stack.crops is not None:
-        fixed: dict[str, Any] = {"spacing": PLAN.spacing, "strengths": STRENGTHS, "strength": training.augment}
-        batches = FixedCrops(squares, PLAN, crops=stack.crops, **fixed, **draws)
-    if "unlabelled" in stack.needs:
-        batches.unlabelled = beside
-    return batches
-
-
 def _square(number: int) -> _Square:
     image = np.random.default_rng(number).normal(0, 0.3, (2, 24, 26)).astype(np.float32)
     label = np.zeros((24, 26), np.uint8)
@@ -236,15 +236,3 @@ def _square(number: int) -> _Square:
 
 def _cross_entropy(logits: Tensor, target: Tensor, counted: Tensor | None = None) -> Tensor:
     return functional.cross_entropy(logits, target)
-
-
-CHECKS = {
-    "strategy": [
-        ConformanceCheck("a killed training ends like one that was not", _a_killed_training_ends_as_one_that_was_not),
-        ConformanceCheck("every parameter keeps its row", _every_parameter_keeps_its_row),
-        ConformanceCheck("what its rows do not train stays as it is", _what_is_not_trained_stays),
-        ConformanceCheck("what is kept shows no trace of it", _what_is_kept_shows_no_trace),
-        ConformanceCheck("two of it in a stack train, or are refused", _two_of_it_train_or_are_refused),
-        ConformanceCheck("what it needs is said before it is built", _its_needs_are_known),
-    ]
-}

@@ -15,13 +15,14 @@ from ..imaging.structures import Label, Labels
 from ..imaging.volume import Array, Volume
 from ..imaging.write import write
 from . import geometry
-from .conformance import ConformanceCheck, NotApplicable, Subject, require
+from .conformance import NotApplicable, Subject, check, require
 from .readers import misplaced
 
 LABELS = Labels((Label(1, "liver"), Label(2, "left kidney")))
 FACTS = {"model": "conformance", "version": "1", "hash": "0" * 64, "software": "voxgraft"}
 
 
+@check("writer", "what is written is read back at its place, in every orientation")
 def _what_is_written_is_read_back(subject: Subject, folder: Path) -> None:
     tried, reasons = 0, set()
     for name, directions in [*geometry.orientations(), ("oblique", geometry.oblique())]:
@@ -39,6 +40,7 @@ def _what_is_written_is_read_back(subject: Subject, folder: Path) -> None:
         raise NotApplicable("; ".join(sorted(reasons)))
 
 
+@check("writer", "an empty mask is a result with a file of its own")
 def _nothing_found_is_a_result(subject: Subject, folder: Path) -> None:
     like = _plain(subject, folder / "scan")
     empty = geometry.mask(like, ())
@@ -48,6 +50,7 @@ def _nothing_found_is_a_result(subject: Subject, folder: Path) -> None:
     _reads_as(subject, target, empty, "an empty mask")
 
 
+@check("writer", "label values are kept or refused, never changed")
 def _values_are_kept_or_refused(subject: Subject, folder: Path) -> None:
     like = _plain(subject, folder / "scan")
     for values in ((1, 3), (1, 255), (2, 256), (7, 65535)):
@@ -62,6 +65,7 @@ def _values_are_kept_or_refused(subject: Subject, folder: Path) -> None:
         _reads_as(subject, target, mask, f"values {values}", labels)
 
 
+@check("writer", "a file is replaced whole or not at all")
 def _it_replaces_whole_or_not_at_all(subject: Subject, folder: Path) -> None:
     like = _plain(subject, folder / "scan")
     target = folder / "out" / subject.spec.filename
@@ -79,6 +83,7 @@ def _it_replaces_whole_or_not_at_all(subject: Subject, folder: Path) -> None:
     _refuses(subject, geometry.mask(like), blocked / subject.spec.filename, "a file stands where the folder should be")
 
 
+@check("writer", "writing does not change the volume")
 def _it_leaves_the_volume_alone(subject: Subject, folder: Path) -> None:
     mask = geometry.mask(_plain(subject, folder / "scan"))
     mask.array.setflags(write=False)
@@ -87,6 +92,7 @@ def _it_leaves_the_volume_alone(subject: Subject, folder: Path) -> None:
     require(np.array_equal(before, mask.array), "writing changes the volume")
 
 
+@check("writer", "any memory order and byte order works")
 def _any_memory_order_will_do(subject: Subject, folder: Path) -> None:
     mask = geometry.mask(_plain(subject, folder / "scan"))
     orders: dict[str, Callable[[], Array]] = {
@@ -163,17 +169,3 @@ def _plain(subject: Subject, folder: Path) -> Volume:
 
 def _names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
-
-
-CHECKS = {
-    "writer": [
-        ConformanceCheck(
-            "what is written is read back at its place, in every orientation", _what_is_written_is_read_back
-        ),
-        ConformanceCheck("an empty mask is a result with a file of its own", _nothing_found_is_a_result),
-        ConformanceCheck("label values are kept or refused, never changed", _values_are_kept_or_refused),
-        ConformanceCheck("a file is replaced whole or not at all", _it_replaces_whole_or_not_at_all),
-        ConformanceCheck("writing does not change the volume", _it_leaves_the_volume_alone),
-        ConformanceCheck("any memory order and byte order works", _any_memory_order_will_do),
-    ]
-}

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +19,6 @@ from ..preprocessing.plan import Plan
 from ..support.machine import has_bf16, precision_of
 from ..support.torch_dims import CHANNELS_LAST, channels_last
 from ..workflow.sections import Training
-from .checkpoint import load_checkpoint
 
 FULL, HALF = "32-true", "bf16-mixed"
 """Fabric's words."""
@@ -66,16 +64,6 @@ def choose_arithmetic(
     taken = [_seconds(network, plan, way) for way in ways]
     fastest = ways[taken.index(min(taken))]
     return replace(fastest, seconds={_name(way): round(one, 4) for way, one in zip(ways, taken, strict=True)})
-
-
-def arithmetic_of(folder: Path, identity: str) -> Arithmetic | None:
-    """What the training used that left a checkpoint to go on from; None where there is none.
-
-    Raises:
-        TrainingError: The checkpoint is damaged.
-    """
-    saved = load_checkpoint(folder / "last.pt", identity)
-    return None if saved is None else Arithmetic(**saved["arithmetic"])
 
 
 def _name(way: Arithmetic) -> str:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from ..preprocessing.plan import Plan, encoded_type, outside
 from ..preprocessing.prepare import Prepared
+from ..transfer.stack import Stack
+from ..workflow.sections import Training
 from .augment import augment
 
 BEYOND = 255
@@ -249,3 +251,44 @@ class FixedCrops(Batches):
             self._kept[key] = patch
             self._bytes += size
         return patch
+
+
+def batches_of(
+    cases: Sequence[Prepared],
+    unlabelled: Sequence[Prepared],
+    plan: Plan,
+    stack: Stack,
+    strengths: Mapping[str, float],
+    options: Training,
+    rank: int = 0,
+    world: int = 1,
+) -> Batches:
+    """Patches drawn without end, or a fixed number of each case where a strategy asks for it; beside each batch one of
+    unlabelled patches, where a strategy needs them. Where labels are not looked at, all cases are unlabelled.
+
+    Args:
+        cases, unlabelled: Those with labels and those without.
+        plan: Gives patch and batch.
+        stack: Its strategies say what they learn from.
+        strengths: The modality's augmentation, for fixed patches.
+        options: Say seed, foreground and augmentation.
+        rank, world: See `Batches`.
+    """
+    beside = Unlabelled(unlabelled, plan, seed=options.seed, rank=rank, world=world)
+    if not stack.supervised:
+        return beside
+    drawn: dict[str, Any] = {"seed": options.seed, "foreground": options.foreground, "rank": rank, "world": world}
+    batches = Batches(cases, plan, **drawn)
+    if stack.crops is not None:
+        fixed: dict[str, Any] = {"spacing": network_spacing(plan), "strengths": strengths, "strength": options.augment}
+        batches = FixedCrops(cases, plan, crops=stack.crops, **fixed, **drawn)
+    if "unlabelled" in stack.needs:
+        batches.unlabelled = beside
+    return batches
+
+
+def network_spacing(plan: Plan) -> tuple[float, ...]:
+    """Millimetres along the network's axes."""
+    if plan.dims == plan.image_dims:
+        return plan.spacing
+    return tuple(step for axis, step in enumerate(plan.spacing) if axis != plan.slice_axis)

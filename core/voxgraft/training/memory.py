@@ -69,9 +69,7 @@ def need_of(network: SegmentationNetwork, plan: Plan, others: Iterable[nn.Module
     saved = _saved_by_sample(network, len(plan.channels), size, plan) * (voxels / prod(size))
     logits = 4.0 * voxels * plan.classes
     block = voxels * (MARGIN ** len(plan.patch)) * (4.0 * len(plan.channels) + 1.0)
-    moved = (
-        4.0 * voxels * (3 * len(plan.patch) + 3 * len(plan.channels))
-    )  # where voxels come from, and augmented copies
+    moved = 4.0 * voxels * (3 * len(plan.patch) + 3 * len(plan.channels))  # where voxels come from, augmented copies
     return Need(COPIES * weights, saved + LOSS * logits + moved, AHEAD * block)
 
 

@@ -6,7 +6,8 @@ import json
 import logging
 import pickle
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,18 @@ from ..errors import TrainingError, UsageError
 from ..networks.network import SegmentationNetwork
 from ..networks.weights import LoadReport
 from ..packages.references import Resolver
-from ..preprocessing.plan import Plan, read_plan
-from ..preprocessing.prepare import Prepared, load_prepared
-from ..support.files import write_json
+from ..preprocessing.plan import read_plan
+from ..preprocessing.prepare import load_prepared
+from ..support.files import atomic_write, write_json
 from ..support.machine import choose_device, device_count, precision_of
 from ..support.workers import end_with_parent, none_left
-from ..transfer.stack import Stack
 from ..transfer.strategy import Row
-from ..workflow.sections import Training
 from ..workflow.workflow import Workflow, from_document
-from .arithmetic import Arithmetic, arithmetic_of, choose_arithmetic
-from .batches import Batches, FixedCrops, Unlabelled
-from .loop import Job, State, fit
+from .arithmetic import Arithmetic, choose_arithmetic
+from .batches import batches_of, network_spacing
+from .checkpoint import arithmetic_of
+from .job import Job, State
+from .loop import fit
 from .setup import TrainingSetup, set_up
 from .team import Team, send, team_of
 from .validation import validation_dice
@@ -76,9 +77,7 @@ def train(
     if setup is not None:
         _train(fabric, run_folder, workflow, setup, arithmetic, report, show, identity, say)
     else:
-        numbers = (
-            arithmetic.document()
-        )  # plain, since Fabric walks through what it sends and sets the fields of dataclasses
+        numbers = arithmetic.document()  # plain: Fabric walks through what it sends, and sets fields of dataclasses
         with none_left():
             fabric.launch(_train_elsewhere, run_folder, workflow.document(), _packed(models), numbers, identity)
         for row in json.loads((run_folder / "train" / "summary.json").read_text())["curve"]:
@@ -88,7 +87,12 @@ def train(
 
 
 def train_beside(
-    run_folder: Path, document: dict[str, Any], packed: bytes, arithmetic: Arithmetic, identity: str
+    run_folder: Path,
+    document: dict[str, Any],
+    packed: bytes,
+    arithmetic: Arithmetic,
+    identity: str,
+    fabric: Fabric | None = None,
 ) -> None:
     """Take part in a training of the first process of a team; see `voxgraft.training.team`.
 
@@ -98,19 +102,21 @@ def train_beside(
         packed: Catalogue and registry of the first process.
         arithmetic: What the first process has chosen.
         identity: As for `train`.
+        fabric: Where it was launched already.
 
     Raises:
         TrainingError: It cannot start, or cannot go on.
     """
-    models: Resolver = pickle.loads(packed)
-    workflow = from_document(document, models.catalogue)
     if not (run_folder / "plan.json").is_file():
         raise TrainingError(
             f"{run_folder}: this process does not see the run's folder; it has to lie on shared storage"
         )
+    models: Resolver = pickle.loads(packed)
+    workflow = from_document(document, models.catalogue)
     setup, quiet = set_up(workflow, read_plan(run_folder / "plan.json"), models), lambda *_: None
-    fabric = _fabric(workflow, team_of(), arithmetic)
-    fabric.launch()
+    if fabric is None:
+        fabric = _fabric(workflow, team_of(), arithmetic)
+        fabric.launch()
     _train(fabric, run_folder, workflow, setup, arithmetic, quiet, quiet, identity, quiet)
 
 
@@ -168,10 +174,7 @@ def _train_elsewhere(
 ) -> None:
     """In a process of its own, with what came along from the first."""
     end_with_parent()
-    models: Resolver = pickle.loads(packed)
-    workflow = from_document(document, models.catalogue)
-    setup, quiet = set_up(workflow, read_plan(run_folder / "plan.json"), models), lambda *_: None
-    _train(fabric, run_folder, workflow, setup, Arithmetic(**numbers), quiet, quiet, identity, quiet)
+    train_beside(run_folder, document, packed, Arithmetic(**numbers), identity, fabric)
 
 
 def _train(
@@ -202,9 +205,11 @@ def _train(
         rows=setup.rows,
         context=setup.context,
         extra=setup.context.extra,
-        batches=_batches(training, unlabelled, plan, stack, modality.augmentation, options, fabric),
+        batches=batches_of(
+            training, unlabelled, plan, stack, modality.augmentation, options, fabric.global_rank, fabric.world_size
+        ),
         plan=plan,
-        spacing=_network_spacing(plan),
+        spacing=network_spacing(plan),
         loss=options.loss.build(),
         strengths=modality.augmentation,
         options=options,
@@ -224,49 +229,6 @@ def _train(
     fabric.barrier()
 
 
-def _batches(
-    cases: Sequence[Prepared],
-    unlabelled: Sequence[Prepared],
-    plan: Plan,
-    stack: Stack,
-    strengths: Mapping[str, float],
-    options: Training,
-    fabric: Fabric,
-) -> Batches:
-    """Patches drawn without end, or a fixed number of each case where a strategy asks for it; beside each batch one of
-    unlabelled patches, where a strategy needs them. Where labels are not looked at, all cases are unlabelled."""
-    process = {"rank": fabric.global_rank, "world": fabric.world_size}
-    if not stack.supervised:
-        return Unlabelled(unlabelled, plan, seed=options.seed, **process)
-    batches = _labelled(cases, plan, stack, strengths, options, process)
-    if "unlabelled" in stack.needs:
-        batches.unlabelled = Unlabelled(unlabelled, plan, seed=options.seed, **process)
-    return batches
-
-
-def _labelled(
-    cases: Sequence[Prepared],
-    plan: Plan,
-    stack: Stack,
-    strengths: Mapping[str, float],
-    options: Training,
-    process: Mapping[str, int],
-) -> Batches:
-    if stack.crops is None:
-        return Batches(cases, plan, seed=options.seed, foreground=options.foreground, **process)
-    return FixedCrops(
-        cases,
-        plan,
-        seed=options.seed,
-        foreground=options.foreground,
-        crops=stack.crops,
-        spacing=_network_spacing(plan),
-        strengths=strengths,
-        strength=options.augment,
-        **process,
-    )
-
-
 def _leave(
     folder: Path,
     network: SegmentationNetwork,
@@ -278,12 +240,10 @@ def _leave(
 ) -> None:
     from safetensors.torch import save_file
 
-    from ..support.files import atomic_write
-
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_write(folder / "weights.safetensors") as temporary:
         save_file(tensors, temporary)
-    write_json(folder / "parameters.json", [_row(row) for row in rows])
+    write_json(folder / "parameters.json", [asdict(row) for row in rows])
     peak = torch.cuda.max_memory_allocated(fabric.device) if fabric.device.type == "cuda" else None
     write_json(
         folder / "summary.json",
@@ -301,13 +261,3 @@ def _leave(
             "weights": weights.document() if weights else None,
         },
     )
-
-
-def _row(row: Row) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in Row.__slots__}
-
-
-def _network_spacing(plan: Plan) -> tuple[float, ...]:
-    if plan.dims == plan.image_dims:
-        return plan.spacing
-    return tuple(step for axis, step in enumerate(plan.spacing) if axis != plan.slice_axis)

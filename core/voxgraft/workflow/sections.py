@@ -50,20 +50,17 @@ Precision = Annotated[
 def _budget(value: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         raise ValueError(f"give the unit too: '{value} steps', '{value} epochs' or '{value} min'")
-    if not isinstance(value, (Budget, dict)) and not isinstance(value, str):
-        raise ValueError("expected an amount and a unit, such as '500 steps', '20 epochs', '10 min' or '2 h'")
-    if not isinstance(value, str):
+    if isinstance(value, (Budget, dict)):
         return value
-    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(steps?|epochs?|min|minutes?|h|hours?)\s*", value)
-    if not match:
+    pattern = r"\s*([0-9]+(?:\.[0-9]+)?)\s*(steps?|epochs?|min|minutes?|h|hours?)\s*"
+    match = re.fullmatch(pattern, value) if isinstance(value, str) else None
+    if match is None:
         raise ValueError("expected an amount and a unit, such as '500 steps', '20 epochs', '10 min' or '2 h'")
     amount, unit = float(match[1]), match[2]
     if amount > LONGEST:
         raise ValueError(f"no training goes on for more than {LONGEST:.0e} {unit}")
-    if unit.startswith("h"):
-        return Budget(amount=amount * 60, unit="minutes")
-    if unit.startswith(("min", "minute")):
-        return Budget(amount=amount, unit="minutes")
+    if unit.startswith(("h", "min")):
+        return Budget(amount=amount * 60 if unit.startswith("h") else amount, unit="minutes")
     if amount != int(amount):
         raise ValueError(f"{unit} are counted in whole numbers")
     return Budget(amount=amount, unit="steps" if unit.startswith("step") else "epochs")
