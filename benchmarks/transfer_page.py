@@ -132,7 +132,8 @@ def _best_in_minutes() -> Iterator[str]:
         "**In a few minutes, which way is best depends on the number of labels.** On the atrium, after three to four "
         f"minutes, it was {', '.join(ahead)}; ImageNet weights added {gained} to slices, and with one label "
         f"{_signed(twin)} to the inflated network. After four times as long, volumes from scratch lead with 4 labels "
-        f"({long['scratch']:.3f} against {long['slices-imagenet']:.3f}), and the weights gain {_signed(gain)} to slices."
+        f"({long['scratch']:.3f} against {long['slices-imagenet']:.3f}), and the weights gain {_signed(gain)} "
+        "to slices."
     )
 
 
