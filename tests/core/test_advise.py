@@ -24,7 +24,7 @@ from voxgraft.cli import main
 from voxgraft.scoring.case import value_of
 from voxgraft.scoring.scores import Scores
 from voxgraft.support.files import atomic_write
-from voxgraft.training import loop
+from voxgraft.training import step
 from voxgraft.transfer.prior import prior
 
 MINUTES = 0.3
@@ -93,7 +93,7 @@ def test_minutes_that_are_none_are_refused(minutes: str, tmp_path: Path, noise: 
 
 def test_one_slow_step_does_not_keep_advice_from_ending(tmp_path, noise, monkeypatch) -> None:
     """What was found before stands, and the verdict is that nothing is known."""
-    monkeypatch.setattr(loop, "_accumulate", lambda *args: time.sleep(600))
+    monkeypatch.setattr(step, "accumulate", lambda *args: time.sleep(600))
     start = time.monotonic()
     arguments = ["advise", str(workflow(tmp_path, noise)), "--minutes", "0.15", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(main, arguments)
