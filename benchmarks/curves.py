@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from arms import options_of, train
 from curves_picture import picture
-from measured import RESULTS, ROOT, keep
+from measured import RESULTS, ROOT, computer, keep
 from numpy.typing import NDArray
 
 from voxgraft.scoring.comparison import read_run
@@ -199,7 +199,8 @@ def longer(data: DataSet, arms: Sequence[str], folder: Path, options: argparse.N
         summary = json.loads((run / "train" / "summary.json").read_text())
         curve = [{"step": look["step"], "dice": look["dice"]} for look in summary["curve"]]
         whole = read_run(run).document()["summary"]["dice"]["mean"]
-        found.append({"arm": arm, "steps": steps, "dice": whole["mean"], "curve": curve})
+        processor = computer()["processor"]
+        found.append({"arm": arm, "steps": steps, "dice": whole["mean"], "processor": processor, "curve": curve})
     return found
 
 

@@ -46,7 +46,7 @@ def _head() -> Iterator[str]:
     yield "cache; the figures are medians, and the ratio is a method's time over VoxGraft's. All give equal results, or"
     yield "the run fails."
     first, second = machine(load("read_nifti"), _SHOWN)
-    yield from ("", f"{first}.", second)
+    yield from ("", f"{first}, where nothing else is said.", second)
 
 
 def _lines(text: str) -> list[str]:
@@ -200,7 +200,7 @@ def _one_processor() -> Iterator[str]:
     )
     for name, title in _JOBS.items():
         if rows := jobs.get(name, {}).get("rows"):
-            yield from _rounds(title, rows)
+            yield from _rounds(f"{title} ({jobs[name]['about']['machine']['processor']})", rows)
             if absent := jobs[name].get("absent"):
                 yield ""
                 yield f"Not measured: {', '.join(absent)}."
@@ -391,6 +391,7 @@ def _convolutions() -> Iterator[str]:
     document = load("convolutions")
     yield from section("Networks on a CPU, as they are and as VoxGraft applies them", document["command"])
     yield from _lines(
+        f"{document['machine']['processor']}; what its units for bfloat16 gain, another processor's may not. "
         f"CPU seconds of one window at one thread, the least of {document['rounds']} rounds on a busy machine; torch "
         "as it is, which is what MONAI's and nnU-Net's sliding windows get, and the same as VoxGraft applies it. "
         "There maps lie channels-last (a window of one channel says so by its strides, or all maps behind it lie "

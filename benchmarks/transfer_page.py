@@ -191,7 +191,10 @@ def _minutes() -> Iterator[str]:
     yield from _longer(document)
     times = load("curves_atrium_long")
     yield ""
-    yield from said(f"And with few labels? Each method again for four times its steps (`{times['command']}`):")
+    yield from said(
+        f"And with few labels? Each method again for four times its steps, on {times['machine']['processor']} "
+        f"(`{times['command']}`):"
+    )
     yield from _methods(times)
 
 
@@ -262,7 +265,8 @@ def _longer(document: Mapping[str, Any]) -> Iterator[str]:
         for row in document["longer"]
     )
     yield ""
-    yield from said(f"Was the budget long enough? All labels, seed 7: {told}.")
+    where = "".join(f", {name}" for name in {row["processor"]: 0 for row in document["longer"] if "processor" in row})
+    yield from said(f"Was the budget long enough? All labels, seed 7{where}: {told}.")
 
 
 def _guard() -> Iterator[str]:
