@@ -39,6 +39,15 @@ def url(tmp_path_factory, catalogue) -> Iterator[tuple[str, Path]]:
         yield address, folder
 
 
+@pytest.fixture
+def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder and the file that the page's commands name."""
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "token").touch()
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("named")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_are_understood(command: str) -> None:
     words = shlex.split(command)
@@ -48,6 +57,7 @@ def test_commands_are_understood(command: str) -> None:
     assert {word for word in words if word.startswith("--")} <= known
 
 
+@pytest.mark.usefixtures("named")
 def test_the_first_command_starts_what_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
     monkeypatch.setattr("voxgraft.serve.app.run", lambda *args: started.extend(args))

@@ -17,7 +17,7 @@ SEVERAL = 3
 """So many parameters need a section `Args:`."""
 COMMAND = re.compile(r"\.(command|option|argument|group)\b")
 """The marks of commands, which explain their options in the help that they print."""
-ELSEWHERE = {"cli/__init__.py:Amount.convert"}
+ELSEWHERE = {"cli/__init__.py:Amount.convert", "cli/__init__.py:There.convert"}
 """Methods that libraries ask for, and explain."""
 CONTRACTS = {
     "make": "networks:encoder_decoder.py:Encoder.make",

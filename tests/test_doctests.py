@@ -42,7 +42,7 @@ EXAMPLES = {
     "scoring.bootstrap": {"mean_intervals"},
     "scoring.case": {"score_case"},
     "scoring.pair": {"MaskPair"},
-    "scoring.scores": {"Scores.of"},
+    "scoring.scores": {"Scores.of", "Scores.unit"},
 }
 """Module -> what has an example in it. `np`, `vg` and the module's own names are known in examples."""
 

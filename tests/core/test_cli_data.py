@@ -66,7 +66,7 @@ def test_inspect_says_in_words_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_inspect_of_nothing_is_an_error_of_one_line(tmp_path: Path) -> None:
-    result = call("inspect", tmp_path / "nothing", "--json", code=1)
+    result = call("inspect", tmp_path / "nothing", "--json", code=2)
     assert result.stdout == "" and len(result.stderr.strip().splitlines()) == 1 and "nothing" in result.stderr
 
 
@@ -92,7 +92,8 @@ def test_convert_takes_the_series_that_is_named(tmp_path: Path) -> None:
 
 
 def test_convert_to_an_unknown_format_starts_nothing(tmp_path: Path) -> None:
-    result = call("convert", tmp_path / "not-even-there", tmp_path / "out.xyz", code=2)
+    (tmp_path / "scan.nii.gz").touch()
+    result = call("convert", tmp_path / "scan.nii.gz", tmp_path / "out.xyz", code=2)
     assert "out.xyz" in result.stderr and ".nii.gz" in result.stderr
 
 

@@ -213,7 +213,7 @@ class TestFiles:
                 1,
                 "1 channels; 3 structures",
             ),
-            (("--probabilities", "none", "--labels", "a=1,b=2,c=3", "--metrics", "ece"), 1, "no such file or folder"),
+            (("--probabilities", "none", "--labels", "a=1,b=2,c=3", "--metrics", "ece"), 2, "no such file or folder"),
             (("--groups", "none.csv"), 2, "no such file"),
             (("--regions", "x"), 2, "expected name=1"),
             (("--out", "x.pdf"), 2, "must end in .json, .csv or .html"),

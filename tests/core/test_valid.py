@@ -349,7 +349,7 @@ def test_a_bad_region_fails_its_case_alone(masks: Path) -> None:
     (masks / "where" / "m1.nii.gz").unlink()
     failed = json.loads(evaluated(masks / "found", masks / "truth", "--valid", masks / "where").output)["failed"]
     assert "no valid-region file for it" in failed["m1"]
-    assert evaluated(masks / "found", masks / "truth", "--valid", masks / "nowhere").exit_code == 1
+    assert evaluated(masks / "found", masks / "truth", "--valid", masks / "nowhere").exit_code == 2
 
 
 def test_the_value_of_ignored_voxels_is_not_taken_for_one(masks: Path) -> None:
