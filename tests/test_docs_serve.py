@@ -41,9 +41,10 @@ def url(tmp_path_factory, catalogue) -> Iterator[tuple[str, Path]]:
 
 @pytest.fixture
 def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folder and the file that the page's commands name."""
+    """The folder and the files that the page's commands name."""
     (tmp_path / "scans").mkdir()
-    (tmp_path / "token").touch()
+    for name in ("token", "cert.pem", "key.pem"):
+        (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
 
 

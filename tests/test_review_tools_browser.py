@@ -243,7 +243,9 @@ def a_border_is_smoothed_and_other_structures_stay(page: Any, server: Server) ->
     page.wait_for_selector("#help >> text=working", state="detached")
     assert "6 mm" in page.inner_text("#help")
     page.keyboard.press("Enter")
+    page.wait_for_selector("[data-act=apply]", state="detached")
     page.wait_for_selector("#toasts >> text=changed, and saved.")
+    saved(page)
     after = mask_of(server, "oblique")
     assert (after != before).any() and not ((after != before) & (before > 1)).any()
     assert (after == 1).sum() < (before == 1).sum() * 1.1
