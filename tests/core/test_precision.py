@@ -70,6 +70,15 @@ def test_a_structure_that_no_held_out_case_holds_is_named_and_float32_is_used() 
     assert common([YES, facts])["bf16"]["not_compared"] == ["b"] and not common([YES, facts])["bf16"]["agrees"]
 
 
+@pytest.mark.parametrize("fast", [0.0, 0.0005])
+def test_a_model_that_finds_nothing_of_a_structure_proves_nothing_of_it(fast: float) -> None:
+    verdict = judge("bf16", {"a": 0.9, "b": 0.0}, {"a": 0.9, "b": fast}, 8)
+    facts = {"precision": {"bf16": verdict}}
+    assert not allowed(facts, "bf16") and verdict["missed"] == ["b"]
+    assert said(facts)[0].endswith("8 held-out cases, but the model finds nothing of b in them, so float32 is used")
+    assert common([YES, facts])["bf16"]["missed"] == ["b"] and not allowed({"precision": common([YES, facts])}, "bf16")
+
+
 def test_cases_are_tried_until_each_structure_was_in_one(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     labels = Labels.of({"organ": 1, "lesion": 2, "stone": 3})
     seen: list[str] = []

@@ -101,13 +101,15 @@ def judge(
     known = {name: value for name, value in plain.items() if math.isfinite(value) and name not in unseen}
     apart = {name: abs(fast.get(name, math.nan) - value) for name, value in known.items()}
     largest = max(apart.values(), default=math.nan) if all(map(math.isfinite, apart.values())) else math.inf
+    missed = [name for name, value in known.items() if value == 0]  # that both ways find nothing proves nothing
     return {
-        "agrees": largest <= TOLERANCE and not unseen and not lost,
+        "agrees": largest <= TOLERANCE and not unseen and not missed and not lost,
         "cases": cases,
         "tolerance": TOLERANCE,
         "difference": round(largest, 6) if math.isfinite(largest) else None,
         "dice": {name: {"32": round(value, 5), word: _rounded(fast.get(name))} for name, value in known.items()},
         **({"not_compared": list(unseen)} if unseen else {}),
+        **({"missed": missed} if missed else {}),
         **({"lost": list(lost)} if lost else {}),
     }
 
@@ -126,7 +128,10 @@ def common(members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def joined(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """One verdict of several: all must agree; the largest difference counts."""
     apart = [verdict["difference"] for verdict in verdicts]
-    named = {key: sorted({name for one in verdicts for name in _names(one, key)}) for key in ("not_compared", "lost")}
+    named = {
+        key: sorted({name for one in verdicts for name in _names(one, key)})
+        for key in ("not_compared", "missed", "lost")
+    }
     return {
         "agrees": all(verdict["agrees"] for verdict in verdicts),
         "cases": sum(verdict["cases"] for verdict in verdicts),
@@ -223,8 +228,12 @@ def _doubt(subject: str, verdict: Verdict) -> str:
         return f"{subject} leaves Dice undefined on {cases}"
     if difference > TOLERANCE:
         return f"{subject} changes the Dice of a structure by {difference:.4f} on {cases}"
-    names = _names(verdict, "not_compared")
-    return _change(subject, verdict) + (f", and none of them holds {listed(names, 3)}" if names else "")
+    absent, missed = _names(verdict, "not_compared"), _names(verdict, "missed")
+    return (
+        _change(subject, verdict)
+        + (f", and none of them holds {listed(absent, 3)}" if absent else "")
+        + (f", but the model finds nothing of {listed(missed, 3)} in them" if missed else "")
+    )
 
 
 def _change(subject: str, verdict: Verdict) -> str:
