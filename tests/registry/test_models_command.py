@@ -141,6 +141,21 @@ def test_an_import_leaves_aliases_as_they_are(filled: Call, tmp_path: Path) -> N
     assert [(row["version"], row["aliases"]) for row in rows] == [("2", ["champion"]), ("1", [])]
 
 
+@pytest.mark.parametrize("way", ["import", "register"])
+def test_the_first_model_of_another_site_begins_its_registry(
+    filled: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    file, there = tmp_path / "brain.voxgraft.zip", tmp_path / "there"
+    filled("export", "brain/1", file)
+    there.mkdir()
+    monkeypatch.chdir(there)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert "there is no registry here" in filled("list", code=2).stderr and not list(there.iterdir())
+    filled("import", file) if way == "import" else filled("register", tmp_path / "p1", "--name", "brain")
+    assert (there / "voxgraft.db").is_file()
+    assert [model["name"] for model in document(filled("list", "--json"))["models"]] == ["brain"]
+
+
 @pytest.mark.parametrize("name", ["card.md", "workflow.yaml", "facts"])
 def test_the_hash_of_a_package_covers_all_that_is_in_it(filled: Call, tmp_path: Path, name: str) -> None:
     file, folder = tmp_path / "brain.voxgraft.zip", tmp_path / "p1"
