@@ -6,12 +6,15 @@ import importlib
 import json
 import signal
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from datasets import boxes, workflow
 
@@ -21,6 +24,7 @@ from voxgraft.advice.conclusion import conclude
 from voxgraft.advice.probe import probe_dice
 from voxgraft.advice.tournament import Arm, Tournament, Trial
 from voxgraft.cli import main
+from voxgraft.inference.kernels import FastKernels
 from voxgraft.scoring.case import value_of
 from voxgraft.scoring.scores import Scores
 from voxgraft.support.files import atomic_write
@@ -135,6 +139,38 @@ def test_an_alarm_inside_a_plugin_or_a_file_is_not_taken_for_their_error(tmp_pat
         with pytest.raises(TimeUp), Clock(0.05 / 60).alarm():
             work()
     assert list(tmp_path.iterdir()) == [], "nothing half written is left"
+
+
+def optimised() -> Callable[[], object]:
+    weight = torch.ones(1, requires_grad=True)
+    weight.grad = torch.zeros(1)
+    return torch.optim.SGD([weight], lr=0.1).step
+
+
+def turned(made: Callable[[], AbstractContextManager[object]]) -> Callable[[], object]:
+    def once() -> None:
+        with made():
+            pass
+
+    return once
+
+
+@pytest.mark.parametrize(
+    "work",
+    [turned(torch.no_grad), turned(lambda: torch.autocast("cpu", torch.bfloat16)), turned(FastKernels), optimised()],
+    ids=["no_grad", "autocast", "kernels", "optimiser"],
+)
+def test_an_alarm_leaves_none_of_torchs_switches_turned(work: Callable[[], object]) -> None:
+    """It may ring while one is turned on or off: trainings after it would have no gradients."""
+    try:
+        for _ in range(100):
+            with pytest.raises(TimeUp), Clock(0.002 / 60).alarm():
+                while True:
+                    work()
+            assert torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+            assert torch._C._len_torch_function_stack() == 0
+    finally:
+        torch.set_grad_enabled(True)
 
 
 def test_an_alarm_that_was_set_before_is_set_again() -> None:

@@ -8,12 +8,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, NoReturn
+from types import FrameType
 
 from ..support.progress import Bar, Progress
 
 AGAIN = 1.0
 """Seconds after which the alarm rings again, should something have swallowed it."""
+SOON = 0.001
+"""Seconds after which it rings again where it must not."""
+_SWITCHING = ("__init__", "__enter__", "__exit__", "_use_grad")
+"""The functions of torch's context managers, and what turns gradients off and on around the step of an optimiser."""
 
 
 class TimeUp(BaseException):
@@ -83,8 +87,21 @@ class Clock:
                 signal.setitimer(signal.ITIMER_REAL, max(1e-3, due - (time.monotonic() - began)), interval)
 
 
-def _ring(number: int, frame: Any) -> NoReturn:
-    raise TimeUp
+def _ring(number: int, frame: FrameType | None) -> None:
+    """Raise TimeUp, or ring once more in a moment: one of torch's switches (gradients, autocast, modes) that is left
+    half turned on or off would stay so for all work after this."""
+    if _turns_a_switch(frame):
+        signal.setitimer(signal.ITIMER_REAL, SOON, AGAIN)
+    else:
+        raise TimeUp
+
+
+def _turns_a_switch(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name in _SWITCHING and str(frame.f_globals.get("__name__")).split(".")[0] == "torch":
+            return True
+        frame = frame.f_back
+    return False
 
 
 class Watched(Progress):
