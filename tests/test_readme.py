@@ -68,6 +68,8 @@ def test_the_commands_of_readme_and_tutorials_work(project) -> None:
     assert (clone / "batch" / "report.html").exists()
     masks = list((clone / "batch").glob("*/mask.nii.gz"))
     assert len(masks) == 4  # a series of each patient; the localizer is left out
+    originals, released = (list((clone / name).rglob("*.dcm")) for name in ("demo-data/dicom", "study-without-names"))
+    assert len(released) == len(originals) > 0, "none is held back"
     for folder, heading in (("runs/deepbet", "A run"), ("runs/heads/package", "A package"), ("batch", "A batch")):
         assert not unknown(clone / folder, heading), f"docs/reference/files.md, {heading}"
 

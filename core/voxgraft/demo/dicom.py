@@ -104,7 +104,7 @@ def _slice(pixels: Array, lps: Array, k: int, series: Series) -> FileDataset:
 
 def _describe(dataset: Dataset, series: Series) -> None:
     """Patient, study, series, frame of reference and equipment."""
-    dataset.PatientName, dataset.PatientID = f"{series.patient}^PHANTOM", series.patient
+    dataset.PatientName, dataset.PatientID = f"{series.patient}^NOBODY", series.patient
     dataset.PatientBirthDate, dataset.PatientSex = "", "O"
     dataset.StudyInstanceUID, dataset.StudyID = series.study_uid, "1"
     dataset.StudyDate = dataset.SeriesDate = dataset.ContentDate = "20200101"
@@ -116,7 +116,7 @@ def _describe(dataset: Dataset, series: Series) -> None:
     dataset.BodyPartExamined, dataset.PatientPosition = "BRAIN", "HFS"
     dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator = _uid(series.study, "frame"), ""
     dataset.Manufacturer, dataset.ManufacturerModelName = "VoxGraft", "Phantom"
-    dataset.ImageType = ["DERIVED", "PRIMARY", *series.kind]
+    dataset.ImageType, dataset.BurnedInAnnotation = ["DERIVED", "PRIMARY", *series.kind], "NO"
 
 
 def _acquire(dataset: Dataset) -> None:
