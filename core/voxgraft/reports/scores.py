@@ -123,11 +123,12 @@ def titled(metric: str, card: About) -> str:
 
 
 def _tally(scores: Scores) -> list[tuple[str, int, str]]:
+    patients, unmatched = len(set(scores.groups.values())), len(scores.unmatched)
     return [
         ("good", len(scores.cases), f"case{'s' * (len(scores.cases) != 1)} scored"),
-        ("", len(set(scores.groups.values())), "patients"),
+        ("", patients, f"patient{'s' * (patients != 1)}"),
         ("bad", len(scores.failed), "failed"),
-        ("look", len(scores.unmatched), "predictions without a reference"),
+        ("look", unmatched, f"prediction{'s' * (unmatched != 1)} without a reference"),
     ]
 
 
