@@ -97,7 +97,7 @@ def test_locked_structures_are_walls_and_others_are_not() -> None:
     point = Click((37, 20, 18))
     walled = applied(click(IMAGE, mask, 3, [point], SPACING, locked={7}), mask)
     assert broken(mask, walled, {7}) == {} and (walled != mask).any()
-    assert broken(mask, applied(click(IMAGE, mask, 3, [BUMP], SPACING), mask), {7})
+    assert broken(mask, applied(click(IMAGE, mask, 3, [BUMP], SPACING, over=True), mask), {7})
 
 
 def test_the_index_of_a_click_is_of_whole_numbers() -> None:

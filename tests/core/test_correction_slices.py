@@ -104,7 +104,7 @@ def test_locked_structures_are_walls() -> None:
     mask[26:][~(mask[26:] == 2)] = 8
     redrawn = with_slices(mask, truth & (mask != 7), 2, [16, 24, 32])
     after = redrawn.copy()
-    propagate(mask, redrawn, 2, 2, SPACING, 30.0, locked={7}).apply(after)
+    propagate(mask, redrawn, 2, 2, SPACING, 30.0, locked={7}, over=True).apply(after)
     assert broken(redrawn, after, {7}) == {} and broken(redrawn, after, {8})
     smaller = with_slices(mask, ball(8), 2, [16, 24, 32])
     assert propagate(mask, smaller, 2, 2, SPACING, 30.0).voxels

@@ -137,3 +137,24 @@ def test_strange_scans_structures_and_bodies_are_refused(looked_at: Any) -> None
         for body in (b"{", b"[]", b'{"label": NaN}', b'{"label": 1e400}', b"x" * 2**21):
             answer = browser.client.post(f"/api/scans/scan-0/{tool}", content=body, headers={CSRF: browser.csrf})
             assert answer.status_code in (400, 413)
+
+
+def test_slices_and_clicks_take_other_structures_only_when_told_so(out: Path, catalogue: Catalogue) -> None:
+    with opened(out, catalogue) as store:
+        browser = Browser.of(store, "Ada")
+        array, affine = browser.mask("scan-0", "model")
+        place = [int(n) for n in np.argwhere(array == 2).mean(0)]
+        click = {"label": 1, "points": [{"index": place, "add": True}], "radius_mm": 10}
+        refused = browser.post("/api/scans/scan-0/click", click)
+        assert refused.status_code == 400 and "lies in structure 2" in refused.text
+        assert browser.post("/api/scans/scan-0/click", {**click, "over": True}).json()["changed"]
+        redrawn = array.copy(order="K")
+        redrawn[:, :, place[2]][array[:, :, place[2]] == 2] = 1
+        seen = browser.json("/api/scans/scan-0")["mask"]["sha256"]
+        assert browser.put("scan-0", nifti(redrawn, affine), seen).status_code == 200
+        slices = {"label": 1, "axis": 2, "slices": [place[2]], "reach_mm": 30}
+        kept, taken = (
+            browser.post("/api/scans/scan-0/propagate", {**slices, "over": over}).json()["changed"]
+            for over in (False, True)
+        )
+        assert kept < taken

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..imaging.structures import Box, union
 from .change import Change, Labels
-from .geometry import check_label, check_spacing, grown, signed_distance
+from .geometry import check_label, check_spacing, free_voxels, grown, signed_distance
 from .walker import walk
 
 FURTHEST = 40
@@ -67,6 +67,7 @@ def click(
     spacing: Sequence[float],
     locked: Collection[int] = (),
     radius_mm: float = 25.0,
+    over: bool = False,
 ) -> Change:
     """Add to a structure, or remove from it, what clicks point at.
 
@@ -85,12 +86,13 @@ def click(
         spacing: Millimetres between voxels along each axis.
         locked: Labels of structures that lose and gain no voxel.
         radius_mm: How far from a click anything may change, at most `FURTHEST` voxels.
+        over: The structure may grow into others; else only into background.
 
     Raises:
-        DataError: An argument is out of range, a click lies outside of the mask or in a locked structure, or two
-            clicks contradict each other.
+        DataError: An argument is out of range, a click lies outside of the mask or adds to what the
+            structure may not take, or two clicks contradict each other.
     """
-    steps = _check(image, mask, label, points, spacing, locked, radius_mm)
+    steps = _check(image, mask, label, points, spacing, locked, radius_mm, over)
     reach = [max(1, min(FURTHEST, math.floor(radius_mm / step))) for step in steps]
     wanting = [point for point in points if (mask[point.index] == label) != point.add]
     windows = [grown(_voxel(point.index), reach, mask.shape) for point in wanting]
@@ -103,7 +105,7 @@ def click(
         picture = None if image is None else image[window]
         near = [other for other in (_moved(other, window) for other in points) if other is not None]
         here = Click(tuple(index - part.start for index, part in zip(point.index, window, strict=True)), point.add)
-        _one(picture, work[local], label, here, near, steps, locked, radius_mm)
+        _one(picture, work[local], label, here, near, steps, locked, radius_mm, over)
     return Change.of_box(mask, whole, work)
 
 
@@ -115,6 +117,7 @@ def _check(
     spacing: Sequence[float],
     locked: Collection[int],
     radius_mm: float,
+    over: bool,
 ) -> tuple[float, ...]:
     check_label(mask, label, locked)
     if mask.ndim not in (2, 3) or (image is not None and image.shape != mask.shape):
@@ -135,6 +138,8 @@ def _check(
         value = int(mask[point.index])
         if value in locked and (point.add or value == label):
             raise DataError(f"the click at {tuple(point.index)} lies in structure {value}, which is locked")
+        if point.add and not over and value not in (0, label):
+            raise DataError(f"the click at {tuple(point.index)} lies in structure {value}; allow changes over others")
     return check_spacing(spacing, mask.ndim)
 
 
@@ -158,6 +163,7 @@ def _one(
     steps: tuple[float, ...],
     locked: Collection[int],
     radius_mm: float,
+    over: bool,
 ) -> None:
     """Do what one click says, in place, in the window around it.
 
@@ -187,8 +193,7 @@ def _one(
         expected = np.float32(PUSH * depth) * np.exp(-2 * (distance / np.float32(reach)) ** 2)
         expected += np.where(same, away[box], -away[box])
         sure = distance <= SURE * depth
-    walls = np.isin(work[box], list(locked)) if locked else np.zeros(distance.shape, np.bool_)
-    free = (distance <= reach) & (inside[box] != point.add) & ~walls
+    free = (distance <= reach) & (free_voxels(work[box], locked, over) & ~inside[box] if point.add else inside[box])
     wanted = np.where(
         free, np.clip(expected / np.float32(SOFT * step), -1, 1), np.where(inside[box] == point.add, 1, -1)
     )

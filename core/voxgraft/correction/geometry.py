@@ -49,6 +49,12 @@ def check_spacing(spacing: Sequence[float], axes: int) -> tuple[float, ...]:
     return steps
 
 
+def free_voxels(mask: Labels, locked: Collection[int], over: bool) -> NDArray[np.bool_]:
+    """The voxels that a structure may take: background, and with `over` other structures; none that is locked."""
+    free: NDArray[np.bool_] = ~np.isin(mask, list(locked))
+    return free if over else free & (mask == 0)
+
+
 def box_of(mask: Labels, label: int) -> Box | None:
     """The smallest box that holds a structure; None where it is not there."""
     order = by_memory(mask)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .change import Change, Labels
-from .geometry import box_of, check_label
+from .geometry import box_of, check_label, free_voxels
 
 Inside = NDArray[np.bool_]
 
@@ -53,7 +53,7 @@ def fill_holes(
     for place in [...] if axis is None else _slices(axis, box[axis], index):
         holes[place] = _enclosed(now[place] == label, edges)
     after = now.copy()
-    after[holes & ~np.isin(now, list(locked)) & (over | (now == 0))] = label
+    after[holes & free_voxels(now, locked, over)] = label
     return Change.of_box(mask, box, after)
 
 

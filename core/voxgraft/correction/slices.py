@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..imaging.structures import Box, union
 from .change import Change, Labels, box_of_difference, by_memory, check_alike
-from .geometry import Distances, box_of, check_label, check_spacing, grown, signed_distance
+from .geometry import Distances, box_of, check_label, check_spacing, free_voxels, grown, signed_distance
 
 LEAST = 0.02
 """Of a correction: where less of it would arrive, nothing changes."""
@@ -28,6 +28,7 @@ def propagate(
     reach_mm: float,
     locked: Collection[int] = (),
     slices: Collection[int] | None = None,
+    over: bool = False,
 ) -> Change:
     """Carry the correction of a few slices on to the whole structure.
 
@@ -47,6 +48,7 @@ def propagate(
         reach_mm: How far a correction reaches: at this distance from the outermost slice 37% of it are left.
         locked: Labels of structures that lose and gain no voxel.
         slices: The redrawn slices as indices along `axis`; by default those in which the structure differs.
+        over: The structure may grow into others; else only into background.
 
     Returns:
         The change that starts from `redrawn`; of no voxel where nothing follows.
@@ -68,7 +70,7 @@ def propagate(
     box = _working_box(before, redrawn, label, axis, steps, reach_mm, drawn)
     if box is None:
         return Change.nothing(redrawn)
-    return _within(before, redrawn, label, axis, steps, reach_mm, locked, drawn, box)
+    return _within(before, redrawn, label, axis, steps, reach_mm, locked, over, drawn, box)
 
 
 def _redrawn(before: Labels, redrawn: Labels, label: int, axis: int) -> list[int]:
@@ -112,6 +114,7 @@ def _within(
     steps: tuple[float, ...],
     reach_mm: float,
     locked: Collection[int],
+    over: bool,
     drawn: list[int],
     box: Box,
 ) -> Change:
@@ -134,9 +137,7 @@ def _within(
     _carry(new, [correction.within(part) for correction in corrections], here, ordered, reach_mm)
     new[here] = wanted[here]
     after = now.copy()
-    added = new & ~wanted
-    values = after[added]
-    after[added] = np.where(np.isin(values, list(locked)), values, label)
+    after[new & ~wanted & free_voxels(now, locked, over)] = label
     if 0 not in locked:
         after[wanted & ~new] = 0
     change = Change.between(now, after)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .change import Change, Labels
-from .geometry import box_of, check_label, check_spacing, grown
+from .geometry import box_of, check_label, check_spacing, free_voxels, grown
 
 KINDS = ("median", "gaussian")
 FURTHEST = 40
@@ -60,8 +60,7 @@ def smooth(
     inner = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(box, wide, strict=True))
     share = _shares(np.asarray(mask[wide] == label, np.float32), steps, radius_mm, kind)[inner]
     now = mask[box]
-    free = ~np.isin(now, list(locked)) & (over | (now == 0))
-    new = (share > 0.5) & (free | (now == label))
+    new = (share > 0.5) & (free_voxels(now, locked, over) | (now == label))
     if not new.any():
         raise DataError(
             f"nothing of the structure would be left with a radius of {radius_mm:g} mm; choose a smaller one"

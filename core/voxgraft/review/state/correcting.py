@@ -65,7 +65,9 @@ class Corrector:
     def __init__(self, store: Reviewed, editor: Editor) -> None:
         self._store, self._editor = store, editor
 
-    def propagate(self, asked: Asked, axis: int, reach_mm: float, slices: Collection[int]) -> dict[str, Any]:
+    def propagate(
+        self, asked: Asked, axis: int, reach_mm: float, slices: Collection[int], over: bool = False
+    ) -> dict[str, Any]:
         """Carry the correction of redrawn slices, which are saved already, on to those between and beside them.
 
         Args:
@@ -73,6 +75,7 @@ class Corrector:
             axis: Across the slices.
             reach_mm: How far the correction reaches beyond the outermost.
             slices: Which were redrawn.
+            over: The structure may grow into others.
         """
         if not slices or len(slices) > MOST_SLICES:
             raise Refused("name the slices that were redrawn")
@@ -84,17 +87,19 @@ class Corrector:
                 raise Refused(f"the reach is from 0 to {FARTHEST:g} mm")
             before = before_drawing(working, axis, slices)
             spacing = spacing_of(working.affine)
-            return propagate(before, working.array, asked.label, axis, spacing, reach_mm, walls, sorted(set(slices)))
+            drawn = sorted(set(slices))
+            return propagate(before, working.array, asked.label, axis, spacing, reach_mm, walls, drawn, over)
 
         return self._correct(asked, "propagate", change)
 
-    def click(self, asked: Asked, points: Any, radius_mm: float) -> dict[str, Any]:
+    def click(self, asked: Asked, points: Any, radius_mm: float, over: bool = False) -> dict[str, Any]:
         """Add to a structure, or remove from it, what clicks point at.
 
         Args:
             asked: Of which structure.
             points: Clicks as the page sends them, see `points_of`.
             radius_mm: How far from a click anything may change.
+            over: The structure may grow into others.
         """
         if not 0 < radius_mm <= WIDEST:
             raise Refused(f"the radius of a click is from 0 to {WIDEST:g} mm")
@@ -102,7 +107,8 @@ class Corrector:
         def change(working: Working, walls: Collection[int]) -> Change:
             clicks = points_of(points, working.array.shape)
             image = image_of(self._store, asked.case, asked.reader, working.array.shape)
-            return click(image, working.array, asked.label, clicks, spacing_of(working.affine), walls, radius_mm)
+            spacing = spacing_of(working.affine)
+            return click(image, working.array, asked.label, clicks, spacing, walls, radius_mm, over)
 
         return self._correct(asked, "click", change)
 

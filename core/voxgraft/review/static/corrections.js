@@ -86,7 +86,7 @@ export class Corrections {
     const axis = AXIS_OF_PLANE[app.plane];
     const slices = this.redrawn();
     if (!slices.length) return toast(`Redraw ${app.chosen.name} on at least one slice first.`, "look");
-    return this.preview("propagate", { axis: this.inFile(axis, 0)[0], reach_mm: this.reach,
+    return this.preview("propagate", { axis: this.inFile(axis, 0)[0], reach_mm: this.reach, over: app.pen.over,
       slices: slices.map((position) => this.inFile(axis, position)[1]).sort((a, b) => a - b) });
   }
 
@@ -125,7 +125,7 @@ export class Corrections {
     if (app.chosen.locked) return void app.rules();
     this.points.push({ place, add: this.adding });
     app.setCursor(place);
-    return this.preview("click", { radius_mm: this.radius,
+    return this.preview("click", { radius_mm: this.radius, over: app.pen.over,
       points: this.points.map((point) => ({ index: app.grid.fileVoxel(point.place), add: point.add })) });
   }
 
@@ -174,7 +174,10 @@ export class Corrections {
       }
     } catch (error) {
       if (error instanceof Unreachable) toast("The server does not answer; ask for the preview again when it is back.", "bad");
-      else if (error instanceof Refused) await app.refused(error);
+      else if (error instanceof Refused) {
+        this.cancel(); // else the click that was refused would spoil the next ones
+        await app.refused(error);
+      }
       else throw error;
     } finally {
       if (this.working === number) this.working = null;

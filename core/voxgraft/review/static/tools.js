@@ -40,7 +40,7 @@ function penControls(app) {
     type: "range", min: 1, max: 41, step: 2, value: app.pen.size, "aria-label": "Size of the pen in voxels",
     oninput: (event) => { setSize(app, Number(event.target.value)); },
   }), h("output", { id: "size" }, app.pen.size)) : null,
-  app.drawing() || ["fill", "smooth"].includes(app.tool) ? h("label", { title: "b" }, over, " over others") : null];
+  app.drawing() || ["slices", "click", "fill", "smooth"].includes(app.tool) ? h("label", { title: "b" }, over, " over others") : null];
 }
 
 function toggleOver(app) {

@@ -83,12 +83,14 @@ def _step(name: str) -> Callable[[Request], Any]:
 async def _propagate(store: ReviewStore, asked: Asked, values: Values) -> Answered:
     axis, slices = whole_of(values, "axis"), _whole_numbers(values, "slices")
     reach = number_of(values, "reach_mm", 30.0)
-    return await run_in_threadpool(store.corrector.propagate, asked, axis, reach, slices)
+    return await run_in_threadpool(store.corrector.propagate, asked, axis, reach, slices, values.get("over") is True)
 
 
 async def _click(store: ReviewStore, asked: Asked, values: Values) -> Answered:
     radius = number_of(values, "radius_mm", 25.0)
-    return await run_in_threadpool(store.corrector.click, asked, values.get("points"), radius)
+    return await run_in_threadpool(
+        store.corrector.click, asked, values.get("points"), radius, values.get("over") is True
+    )
 
 
 async def _fill(store: ReviewStore, asked: Asked, values: Values) -> Answered:
