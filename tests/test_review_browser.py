@@ -20,7 +20,6 @@ from review_batch import (
     SAGITTAL,
     Patient,
     Server,
-    Voxels,
     enter_as,
     look_at,
     make_batch,
@@ -29,10 +28,10 @@ from review_batch import (
     saved,
     serving,
     stroke,
-    why_no_browser,
 )
+from review_browser import apply_preview, mask_of, needs_browser, shown, told
 
-pytestmark = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is a browser")
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +92,6 @@ def decisions(server: Server) -> list[tuple[str, str]]:
     return [(line["structure"], line["verdict"]) for line in lines if line.get("kind") == "decision"]
 
 
-def mask_of(server: Server, reader: str) -> Voxels:
-    return np.asarray(nib.load(server.out / "review" / "masks" / "axial" / f"{reader}.nii.gz").dataobj)
-
-
 def decide_elsewhere(page: Any, verdict: str) -> None:
     """Another window of the same reader decides on the left kidney; this page does not know."""
     script = """async (verdict) => {
@@ -152,32 +147,14 @@ def a_reader_accepts_two_structures_and_draws_the_third(page: Any, server: Serve
     look_at(page, patient, (16, 14, 16))
     page.keyboard.press("d")
     page.keyboard.press("b")
-    stroke(page, CORONAL, [patient.point(CORONAL, (4, 14, 16)), patient.point(CORONAL, (28, 14, 16))])
-    assert "locked" in page.inner_text("#toasts"), "the page says that finished structures stayed"
+    ends = [patient.point(CORONAL, (4, 14, 16)), patient.point(CORONAL, (28, 14, 16))]
+    told(page, "locked", lambda: stroke(page, CORONAL, ends))  # finished structures stayed
     page.keyboard.press("Control+s")
     saved(page)
-    after = mask_of(server, "Dr-Weber")
+    after = mask_of(server, "axial", "Dr-Weber")
     for value in (1, 2):
         np.testing.assert_array_equal(after == value, patient.array == value)
     assert (after == 3).sum() > (patient.array == 3).sum()
-
-
-def shown(page: Any) -> Voxels:
-    """The mask on the screen, in the file's own order."""
-    script = "() => Array.from(review.grid.toFile(review.mask, Uint8Array, review.codes))"
-    return np.array(page.evaluate(script), np.uint8).reshape((32, 32, 32), order="F")
-
-
-def preview_and_apply(page: Any, server: Server) -> tuple[Voxels, Voxels]:
-    """The masks on the server while the preview is on the screen, and after it was applied."""
-    page.wait_for_selector("[data-act=apply]")
-    before = mask_of(server, "Dr-Weber")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("[data-act=apply]", state="detached")
-    saved(page)
-    after = mask_of(server, "Dr-Weber")
-    np.testing.assert_array_equal(shown(page), after)
-    return before, after
 
 
 def a_few_redrawn_slices_become_the_volume(page: Any, server: Server) -> None:
@@ -195,12 +172,11 @@ def a_few_redrawn_slices_become_the_volume(page: Any, server: Server) -> None:
     assert "15, 19" in page.inner_text("#help"), "the page names the slices that were redrawn"
     page.keyboard.press("Control+s")
     saved(page)
-    for key, told, named in (("Control+z", "Undone", False), ("Control+y", "Redone", True)):
-        page.keyboard.press(key)
-        page.wait_for_selector(f"text={told}, and saved.")
+    for key, done, named in (("Control+z", "Undone", False), ("Control+y", "Redone", True)):
+        told(page, f"{done}, and saved.", lambda key=key: page.keyboard.press(key))  # type: ignore[misc]
         assert ("15, 19" in page.inner_text("#help")) == named, "slices are known again when their save is redone"
     page.click("[data-act=preview]")
-    before, after = preview_and_apply(page, server)
+    before, after = apply_preview(page, server, "axial", "Dr-Weber")
     changed = np.unique(np.nonzero(before != after)[2])
     assert {15, 16, 17} <= set(changed), "the slices between follow"
     np.testing.assert_array_equal(
@@ -213,7 +189,7 @@ def a_click_changes_its_surroundings_only(page: Any, server: Server) -> None:
     page.keyboard.press("g")
     page.evaluate("() => review.setCursor([16, 24, 20])")
     stroke(page, AXIAL, [patient.point(AXIAL, (16, 24, 20))])
-    before, after = preview_and_apply(page, server)
+    before, after = apply_preview(page, server, "axial", "Dr-Weber")
     gained = (after == 3) & (before != 3)
     assert gained.any()
     for value in (1, 2):
@@ -246,8 +222,8 @@ def an_island_is_removed_and_one_alone_is_kept(page: Any, server: Server) -> Non
     page.keyboard.press("Control+s")
     saved(page)
     page.keyboard.press("l")
-    stroke(page, AXIAL, [patient.point(AXIAL, there)])
-    assert place_of(page, there) == 3 and "is locked" in page.inner_text("#toasts")
+    told(page, "is locked", lambda: stroke(page, AXIAL, [patient.point(AXIAL, there)]))
+    assert place_of(page, there) == 3
 
 
 def place_of(page: Any, voxel: tuple[int, int, int]) -> int:
@@ -268,27 +244,27 @@ def the_cursor_finds_a_structure_that_is_hollow(page: Any) -> None:
 
 
 def a_save_that_would_change_a_finished_structure_is_refused_and_nothing_is_lost(page: Any, server: Server) -> None:
-    before = mask_of(server, "Dr-Weber")
+    before = mask_of(server, "axial", "Dr-Weber")
     stroke(page, AXIAL, [(0.4, 0.06), (0.6, 0.06)])
     decide_elsewhere(page, "corrected")
     page.keyboard.press("Control+s")
     page.wait_for_selector("dialog[open]")
     assert "left kidney: " in page.inner_text("dialog[open] li")
     page.keyboard.press("Escape")
-    np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), before)
+    np.testing.assert_array_equal(mask_of(server, "axial", "Dr-Weber"), before)
     assert page.evaluate("() => review.strokes.done.length") == 1
     page.wait_for_selector("#saved.look")
     page.keyboard.press("Control+s")
     page.click("dialog[open] [data-value=restore]")
     saved(page)
-    np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), before)
+    np.testing.assert_array_equal(mask_of(server, "axial", "Dr-Weber"), before)
     page.click('.structure.chosen [data-verdict="reopened"]')
     page.wait_for_selector(".structure.chosen .tag.wait")
     assert decisions(server)[-2:] == [("left kidney", "corrected"), ("left kidney", "reopened")]
 
 
 def what_is_drawn_survives_a_killed_server_and_is_undone_afterwards(page: Any, server: Server) -> None:
-    before = mask_of(server, "Dr-Weber")
+    before = mask_of(server, "axial", "Dr-Weber")
     server.kill()
     stroke(page, AXIAL, [(0.4, 0.06), (0.6, 0.06)])
     page.keyboard.press("Control+s")
@@ -296,10 +272,9 @@ def what_is_drawn_survives_a_killed_server_and_is_undone_afterwards(page: Any, s
     server.start()
     page.wait_for_selector("#away", state="hidden")
     saved(page)
-    assert (mask_of(server, "Dr-Weber") != before).any()
-    page.keyboard.press("Control+z")
-    page.wait_for_selector("text=Undone, and saved.")
-    np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), before)
+    assert (mask_of(server, "axial", "Dr-Weber") != before).any()
+    told(page, "Undone, and saved.", lambda: page.keyboard.press("Control+z"))
+    np.testing.assert_array_equal(mask_of(server, "axial", "Dr-Weber"), before)
     stroke(page, AXIAL, [(0.4, 0.06), (0.6, 0.06)])
     page.wait_for_timeout(500)
     page.on("dialog", lambda dialog: dialog.accept())
@@ -318,7 +293,7 @@ def a_mask_that_was_saved_elsewhere_meanwhile_is_not_overwritten(page: Any, serv
     page.wait_for_selector("#saved.look")
     page.keyboard.press("Control+s")
     saved(page)
-    np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), shown(page))
+    np.testing.assert_array_equal(mask_of(server, "axial", "Dr-Weber"), shown(page))
 
 
 def a_correction_of_a_mask_that_another_tab_saved_is_not_made(page: Any, server: Server) -> None:
@@ -326,10 +301,9 @@ def a_correction_of_a_mask_that_another_tab_saved_is_not_made(page: Any, server:
       const { send } = await import("/static/api.js");
       await send("POST", review.url("undo"), { mask: review.base });
     }""")
-    before = mask_of(server, "Dr-Weber")
-    page.keyboard.press("Control+z")
-    page.wait_for_selector("#toasts >> text=the mask was changed in another window")
-    np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), before)
+    before = mask_of(server, "axial", "Dr-Weber")
+    told(page, "the mask was changed in another window", lambda: page.keyboard.press("Control+z"))
+    np.testing.assert_array_equal(mask_of(server, "axial", "Dr-Weber"), before)
     np.testing.assert_array_equal(shown(page), before)
 
 
@@ -366,7 +340,7 @@ def a_decision_about_unsaved_strokes_waits_for_the_server(page: Any, server: Ser
     page.wait_for_selector('.structure[data-name="left kidney"] .tag.good')
     saved(page)
     assert decisions(server)[-1] == ("left kidney", "corrected")
-    np.testing.assert_array_equal(mask_of(server, "Dr-Weber"), shown(page))
+    np.testing.assert_array_equal(mask_of(server, "axial", "Dr-Weber"), shown(page))
 
 
 def test_a_reader_goes_the_whole_way_through_the_review(page: Any, server: Server) -> None:

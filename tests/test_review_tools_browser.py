@@ -24,11 +24,12 @@ from review_batch import (
     saved,
     serving,
     stroke,
-    why_no_browser,
 )
+from review_browser import apply_preview, mask_of, needs_browser, told
 from voxgraft.batch.ledger import Ledger
 
-pytestmark = pytest.mark.skipif(bool(why_no_browser()), reason=why_no_browser() or "there is a browser")
+pytestmark = needs_browser
+READER = "Dr-Weg"
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def wait_for_rows(page: Any, cases: list[str]) -> None:
 
 
 def the_way_from_scan_to_scan_is_that_of_the_list(page: Any, server: Server) -> None:
-    enter_as(page, server.url, "Dr-Weg")
+    enter_as(page, server.url, READER)
     assert sorted(row_cases(page)) == ["axial", "broken", "coronal", "oblique", "sagittal"]
     page.select_option("#state", "open")
     page.select_option("#flag", "")
@@ -82,8 +83,7 @@ def the_way_from_scan_to_scan_is_that_of_the_list(page: Any, server: Server) -> 
     assert goes_to(page, "coronal", lambda: page.keyboard.press("Enter")) == "2 of 4 filtered"
     assert goes_to(page, "axial", lambda: page.keyboard.press("p")) == "1 of 4 filtered"
     assert page.is_disabled("#previous")
-    page.keyboard.press("p")
-    page.wait_for_selector("#toasts >> text=no scan before this in the worklist as it is filtered")
+    told(page, "no scan before this in the worklist as it is filtered", lambda: page.keyboard.press("p"))
     assert goes_to(page, "coronal", lambda: page.click("#next")) == "2 of 4 filtered"
     page.keyboard.press("Shift+A")
     page.wait_for_selector("#whole .tag.good")
@@ -189,19 +189,10 @@ def where_nothing_says_how_large_a_pixel_is_a_ruler_counts_pixels(page: Any, ser
     assert "3 pixels" in page.inner_text("#help") and "mm" not in page.inner_text("#help")
 
 
-def mask_of(server: Server, case: str) -> Voxels:
-    return np.asarray(nib.load(server.out / "review" / "masks" / case / "Dr-Weg.nii.gz").dataobj)
-
-
 def preview_and_apply(page: Any, server: Server, case: str) -> tuple[Voxels, Voxels]:
     """By keyboard: the masks on the server before and after."""
     page.keyboard.press("Enter")
-    page.wait_for_selector("[data-act=apply]")
-    before = mask_of(server, case)
-    page.keyboard.press("Enter")
-    page.wait_for_selector("[data-act=apply]", state="detached")
-    saved(page)
-    return before, mask_of(server, case)
+    return apply_preview(page, server, case, READER)
 
 
 def a_hole_is_filled_where_the_reader_wants_it_and_undone(page: Any, server: Server) -> None:
@@ -216,42 +207,37 @@ def a_hole_is_filled_where_the_reader_wants_it_and_undone(page: Any, server: Ser
     before, after = preview_and_apply(page, server, "oblique")
     assert (before != patient.array).any()
     np.testing.assert_array_equal(after, patient.array)
-    page.keyboard.press("Control+z")
-    page.wait_for_selector("text=Undone, and saved.")
-    np.testing.assert_array_equal(mask_of(server, "oblique"), before)
+    told(page, "Undone, and saved.", lambda: page.keyboard.press("Control+z"))
+    np.testing.assert_array_equal(mask_of(server, "oblique", READER), before)
     for where in ("slice by slice", "this slice"):
         page.keyboard.press("r")
         assert page.input_value("#help select") == where
     page.keyboard.press("PageDown")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#toasts >> text=Nothing would change")
+    told(page, "Nothing would change", lambda: page.keyboard.press("Enter"))
     page.keyboard.press("PageUp")
     np.testing.assert_array_equal(preview_and_apply(page, server, "oblique")[1], patient.array)
 
 
 def a_border_is_smoothed_and_other_structures_stay(page: Any, server: Server) -> None:
-    before = mask_of(server, "oblique")
+    before = mask_of(server, "oblique", READER)
     page.keyboard.press("Shift+S")
     page.keyboard.press("r")
     assert page.input_value("#help select") == "gaussian"
     page.keyboard.press("Enter")
     page.wait_for_selector("[data-act=apply]")
-    told = page.inner_text("#help b >> nth=1")
+    preview = page.inner_text("#help b >> nth=1")
     for _ in range(6):
         page.keyboard.press(".")
-    page.wait_for_function("(told) => document.querySelectorAll('#help b')[1]?.textContent !== told", arg=told)
+    page.wait_for_function("(old) => document.querySelectorAll('#help b')[1]?.textContent !== old", arg=preview)
     page.wait_for_selector("#help >> text=working", state="detached")
     assert "6 mm" in page.inner_text("#help")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("[data-act=apply]", state="detached")
-    page.wait_for_selector("#toasts >> text=changed, and saved.")
+    told(page, "changed, and saved.", lambda: page.keyboard.press("Enter"))
     saved(page)
-    after = mask_of(server, "oblique")
+    after = mask_of(server, "oblique", READER)
     assert (after != before).any() and not ((after != before) & (before > 1)).any()
     assert (after == 1).sum() < (before == 1).sum() * 1.1
     page.keyboard.press("l")
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#toasts >> text=liver is locked")
+    told(page, "liver is locked", lambda: page.keyboard.press("Enter"))
 
 
 def the_keyboard_keeps_its_place_in_what_is_drawn_again(page: Any) -> None:
