@@ -101,7 +101,7 @@ def test_where_it_is_filled_and_over_what_is_as_asked(out: Path, catalogue: Cata
 
         assert changed() == changed(axis=None, slice=None) == changed(axis=2) == 4
         assert (changed(axis=2, slice=k - 1), changed(axis=2, slice=k)) == (4, 0)
-        assert changed(over=True) == 5 and changed(over=True, locked=[2]) == changed(over=1) == 4
+        assert changed(over=True) == 5 and changed(over=True, locked=[2]) == changed(over=False) == 4
 
 
 @pytest.mark.parametrize(
@@ -116,6 +116,7 @@ def test_where_it_is_filled_and_over_what_is_as_asked(out: Path, catalogue: Cata
         *(("smooth", {"kind": kind}) for kind in ("mean", "", 3, ["median"], "\ud800", "x" * 10_000)),
         *(("smooth", {"label": 2, "radius_mm": radius}) for radius in (6,)),
         *((tool, bad) for tool in WANTED for bad in ({"label": "1"}, {"label": 0.5}, {"locked": 3}, {"locked": [1]})),
+        *((tool, {flag: value}) for tool in WANTED for flag in ("over", "commit") for value in (1, "yes", None, [])),
         *((tool, {"mask": mask, "commit": True}) for tool in WANTED for mask in ("", "x", "0" * 63, 5)),
     ],
 )

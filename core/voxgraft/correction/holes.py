@@ -42,7 +42,9 @@ def fill_holes(
     check_label(mask, label, locked)
     if axis is not None and axis not in range(mask.ndim):
         raise DataError(f"a mask of {mask.ndim} axes has no slices across axis {axis}")
-    if index is not None and (axis is None or not 0 <= index < mask.shape[axis]):
+    if index is not None and axis is None:
+        raise DataError(f"slice {index} needs an axis: name the axis across the slices")
+    if index is not None and axis is not None and not 0 <= index < mask.shape[axis]:
         raise DataError(f"there is no slice {index} across axis {axis}")
     box = box_of(mask, label)
     if box is None:

@@ -50,7 +50,7 @@ def smooth(
     check_label(mask, label, locked)
     steps = check_spacing(spacing, mask.ndim)
     if kind not in KINDS:
-        raise DataError(f"{kind!r} is no way of smoothing; name one of {', '.join(KINDS)}")
+        raise DataError(f"{kind!r} is not a smoothing method; choose {' or '.join(KINDS)}")
     if not (math.isfinite(radius_mm) and 0 < radius_mm <= FURTHEST * min(steps)):
         raise DataError(f"the radius of smoothing is from 0 to {FURTHEST * min(steps):g} mm in this mask")
     box = box_of(mask, label)

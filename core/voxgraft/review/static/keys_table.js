@@ -68,7 +68,7 @@ export const VIEWER = [
   ["r", "The tool's other way: remove, keep, where, how", "addRemove"],
   [",", "Smaller pen, or radius of smoothing", "thinner"],
   [".", "Larger pen, or radius of smoothing", "thicker"],
-  ["b", "Pen over background only, or over other structures too", "over"],
+  ["b", "Change background only, or other structures too", "over"],
   ["Enter", "Preview the correction, then apply it", "apply"],
   ["Escape", "Drop the preview or the rulers, or leave the tool", "cancel"],
   ["Ctrl+Z", "Undo", "undo"],
