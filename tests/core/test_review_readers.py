@@ -115,6 +115,7 @@ def test_who_reads_blindly_assigns_nobody(out: Path, catalogue: Catalogue) -> No
         assert ada.post("/api/assignments", {**one, "reader": "Bea"}).status_code == 403
         assert eve.post("/api/assignments", {**one, "reader": "Eve", "role": "adjudicator"}).status_code == 403
         assert eve.post("/api/assignments", {**one, "role": "gold"}).status_code == 400
+        assert eve.post("/api/assignments", {**one, "withdrawn": "yes"}).status_code == 400
         assert eve.post("/api/assignments", {**one, "withdrawn": True}).status_code == 201
         assert ada.json("/api/assignments") == {"assignments": []}
 

@@ -50,7 +50,13 @@ def check_spacing(spacing: Sequence[float], axes: int) -> tuple[float, ...]:
 
 
 def free_voxels(mask: Labels, locked: Collection[int], over: bool) -> NDArray[np.bool_]:
-    """The voxels that a structure may take: background, and with `over` other structures; none that is locked."""
+    """The voxels that a structure may take: the one rule of all corrections.
+
+    Args:
+        mask: The mask, or a part of it.
+        locked: Labels of structures that lose and gain no voxel.
+        over: Other structures may be taken too; else only background.
+    """
     free: NDArray[np.bool_] = ~np.isin(mask, list(locked))
     return free if over else free & (mask == 0)
 

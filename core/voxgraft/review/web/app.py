@@ -33,7 +33,7 @@ from ..state.store import ReviewStore
 from ..state.worklist import Query
 from . import app_masks, app_worth
 from .gate import LOGIN, Gate
-from .requests import Answer, body_of, json_of, number_of, query_number, refusal, text_of
+from .requests import Answer, body_of, flag_of, json_of, number_of, query_number, refusal, text_of
 from .security import Access, Session
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -294,6 +294,6 @@ async def _assignments(request: Request) -> Response:
 async def _assign(request: Request) -> Response:
     values = await json_of(request)
     case, reader, role = (text_of(values, name) for name in ("case", "reader", "role"))
-    withdrawn = values.get("withdrawn") is True
+    withdrawn = flag_of(values, "withdrawn")
     await run_in_threadpool(assign, _store(request), _reader(request), case, reader, role, withdrawn)
     return Answer({"assigned": not withdrawn}, 201)

@@ -16,7 +16,7 @@ from ..state.errors import NotThere, Refused
 from ..state.masks import largest
 from ..state.reviewed import no_mask
 from ..state.store import ReviewStore
-from .requests import Answer, body_of, json_of, number_of, text_of, whole_of
+from .requests import Answer, body_of, flag_of, json_of, number_of, text_of, whole_of
 from .security import Session
 
 Values = Mapping[str, Any]
@@ -83,22 +83,22 @@ def _step(name: str) -> Callable[[Request], Any]:
 async def _propagate(store: ReviewStore, asked: Asked, values: Values) -> Answered:
     axis, slices = whole_of(values, "axis"), _whole_numbers(values, "slices")
     reach = number_of(values, "reach_mm", 30.0)
-    return await run_in_threadpool(store.corrector.propagate, asked, axis, reach, slices, _flag(values, "over"))
+    return await run_in_threadpool(store.corrector.propagate, asked, axis, reach, slices, flag_of(values, "over"))
 
 
 async def _click(store: ReviewStore, asked: Asked, values: Values) -> Answered:
     radius = number_of(values, "radius_mm", 25.0)
-    return await run_in_threadpool(store.corrector.click, asked, values.get("points"), radius, _flag(values, "over"))
+    return await run_in_threadpool(store.corrector.click, asked, values.get("points"), radius, flag_of(values, "over"))
 
 
 async def _fill(store: ReviewStore, asked: Asked, values: Values) -> Answered:
     axis, index = (None if values.get(name) is None else whole_of(values, name) for name in ("axis", "slice"))
-    return await run_in_threadpool(store.corrector.fill, asked, axis, index, _flag(values, "over"))
+    return await run_in_threadpool(store.corrector.fill, asked, axis, index, flag_of(values, "over"))
 
 
 async def _smooth(store: ReviewStore, asked: Asked, values: Values) -> Answered:
     kind, radius = text_of(values, "kind", "median"), number_of(values, "radius_mm", 3.0)
-    return await run_in_threadpool(store.corrector.smooth, asked, kind, radius, _flag(values, "over"))
+    return await run_in_threadpool(store.corrector.smooth, asked, kind, radius, flag_of(values, "over"))
 
 
 def _correction(work: Callable[[ReviewStore, Asked, Values], Awaitable[Answered]]) -> Callable[[Request], Any]:
@@ -108,23 +108,11 @@ def _correction(work: Callable[[ReviewStore, Asked, Values], Awaitable[Answered]
         store, case, reader = of(request)
         values = await json_of(request)
         label, locked = whole_of(values, "label"), _whole_numbers(values, "locked")
-        commit = _flag(values, "commit")  # without a mask it can only be shown
+        commit = flag_of(values, "commit")  # without a mask it can only be shown
         base = _seen(values) if commit or "mask" in values else None
         return Answer(await work(store, Asked(case, reader, label, locked, commit, base), values))
 
     return correct
-
-
-def _flag(values: Values, name: str) -> bool:
-    """True or false of a request; false where it is missing.
-
-    Raises:
-        Refused: It is something else.
-    """
-    found = values.get(name, False)
-    if not isinstance(found, bool):
-        raise Refused(f"{name!r} has to be true or false")
-    return found
 
 
 def _whole_numbers(values: Mapping[str, Any], name: str) -> list[int]:

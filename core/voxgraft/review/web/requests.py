@@ -147,3 +147,15 @@ def query_number(request: Request, name: str, default: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise Refused(f"{name!r} has to be a whole number")
     return min(int(text), most)
+
+
+def flag_of(values: Mapping[str, Any], name: str) -> bool:
+    """True or false of a request; false where it is missing.
+
+    Raises:
+        Refused: It is something else.
+    """
+    found = values.get(name, False)
+    if not isinstance(found, bool):
+        raise Refused(f"{name!r} has to be true or false")
+    return found
