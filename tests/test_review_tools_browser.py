@@ -115,7 +115,7 @@ def the_list_is_found_again_as_it_was_left_with_the_scan_that_was_open(page: Any
 
 def the_list_keeps_the_chosen_scan_while_scans_come_and_go(page: Any, server: Server) -> None:
     page.keyboard.press("w")
-    page.wait_for_selector(READY)
+    page.wait_for_selector('.row[aria-selected=true][data-case="broken"]')  # the scan's page was ready already
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     chosen, first = chosen_row(page), page.locator(".row[id=row-1]").get_attribute("data-case")
