@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -61,6 +62,14 @@ def test_wrong_channels_are_refused_in_torchs_words() -> None:
     module = nn.Conv3d(4, 6, 3)
     with FastKernels(), torch.inference_mode(), pytest.raises(RuntimeError, match="channels"):
         module(torch.ones(1, 3, 8, 8, 8))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 1, 6, 7), (2, 8, 6, 6, 1), (1, 2, 5, 1, 6)])
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_maps_smaller_than_what_is_pooled_are_refused_in_torchs_words(shape: Sequence[int], ceil_mode: bool) -> None:
+    maps = laid_out(torch.ones(*shape))
+    with FastKernels(), torch.inference_mode(), pytest.raises(RuntimeError, match="smaller than kernel size"):
+        functional.avg_pool3d(maps, 2, ceil_mode=ceil_mode)
 
 
 def test_half_precision_is_left_alone() -> None:

@@ -271,7 +271,6 @@ class BatchQueue:
 
     def _is_kept(self, entry: Entry, row: Row, same_input: bool) -> bool:
         """Whether a scan that is done stays as it is; counts why it does not, or why it would not."""
-        whole = is_whole(self._out / entry.case, row.outputs)
         if not same_input:
             reason = CHANGED
         elif row.model_hash != self._package.hash:
@@ -279,8 +278,10 @@ class BatchQueue:
         elif changed := what_changed(row.options_hash, self._decides(entry)):
             reason = f"other {changed}"
         else:
-            reason = "" if whole else BROKEN
-        kept = not reason or (self._keep_done and same_input and whole)
+            reason = ""
+        kept = not reason or (self._keep_done and same_input)
+        if kept and not is_whole(self._out / entry.case, row.outputs):
+            reason, kept = BROKEN, False
         if reason:
             (self._kept if kept else self._again)[reason] += 1
         return kept

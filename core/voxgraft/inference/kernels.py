@@ -98,9 +98,11 @@ def _average_pool(
     divisor_override: int | None = None,
 ) -> Tensor | None:
     """`avg_pool3d` of channels-last maps on a processor: the two last axes, then the first one; None elsewhere."""
+    kernel = _three(kernel_size)
     if not _last(maps) or any(_three(padding)) or divisor_override is not None:
         return None
-    kernel = _three(kernel_size)
+    if any(size < width for size, width in zip(maps.shape[2:], kernel, strict=True)):
+        return None  # which torch refuses
     step = _three(stride) if stride is not None and stride != [] else kernel
     batch, channels, depth, *plane = maps.shape
     planes = maps.transpose(1, 2).reshape(batch * depth, channels, *plane)
