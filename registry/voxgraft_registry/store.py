@@ -20,7 +20,7 @@ from voxgraft.support.files import write_text
 
 from .alive import PROCESS, put_right, working
 from .artifacts import FLAVOUR, fetch_package, mlmodel
-from .connection import Address, absent, address, answers, connect, default_address, existing_address, pages
+from .connection import Address, absent, address, answers, connect, existing_address, pages
 from .options import MlflowStoreOptions
 from .parameters import key_of, name_of
 from .references import check_name, demoted, forgotten, parse, promoted
@@ -198,9 +198,8 @@ class MlflowStore:
 
     def _client(self) -> tuple[MlflowClient, Address]:
         if self._connected is None or self._at is None:
-            uri, create = self._options.uri, self._options.create
-            self._at = address(uri) if uri else default_address() if create else existing_address()
-            self._connected = connect(self._at, create=create)
+            self._at = address(self._options.uri) if self._options.uri else existing_address()
+            self._connected = connect(self._at, create=self._options.create)
         return self._connected, self._at
 
     def _model(self, name: str) -> RegisteredModel:

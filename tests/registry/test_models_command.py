@@ -141,21 +141,6 @@ def test_an_import_leaves_aliases_as_they_are(filled: Call, tmp_path: Path) -> N
     assert [(row["version"], row["aliases"]) for row in rows] == [("2", ["champion"]), ("1", [])]
 
 
-@pytest.mark.parametrize("way", ["import", "register"])
-def test_the_first_model_of_another_site_begins_its_registry(
-    filled: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
-    file, there = tmp_path / "brain.voxgraft.zip", tmp_path / "there"
-    filled("export", "brain/1", file)
-    there.mkdir()
-    monkeypatch.chdir(there)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert "there is no registry here" in filled("list", code=2).stderr and not list(there.iterdir())
-    filled("import", file) if way == "import" else filled("register", tmp_path / "p1", "--name", "brain")
-    assert (there / "voxgraft.db").is_file()
-    assert [model["name"] for model in document(filled("list", "--json"))["models"]] == ["brain"]
-
-
 @pytest.mark.parametrize("name", ["card.md", "workflow.yaml", "facts"])
 def test_the_hash_of_a_package_covers_all_that_is_in_it(filled: Call, tmp_path: Path, name: str) -> None:
     file, folder = tmp_path / "brain.voxgraft.zip", tmp_path / "p1"
@@ -225,11 +210,15 @@ def test_a_wrong_call_is_answered_in_a_sentence(filled: Call, args: tuple[str, .
     assert words in done.stderr and "Traceback" not in done.output and done.stdout == ""
 
 
-def test_registering_makes_no_registry_that_nobody_named(
-    filled: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("way", ["register", "import"])
+def test_the_first_model_makes_no_registry_that_nobody_named(
+    filled: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
+    file = tmp_path / "brain.voxgraft.zip"
+    filled("export", "brain/1", file)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert "--tracking" in filled("register", tmp_path / "p1", code=2).stderr
+    given = {"register": tmp_path / "p1", "import": file}[way]
+    assert "--tracking" in filled(way, given, code=2).stderr
     assert not list(Path.cwd().iterdir())
-    filled("register", tmp_path / "p1", "--tracking", "sqlite:///voxgraft.db")
+    filled(way, given, "--tracking", "sqlite:///voxgraft.db")
     assert document(filled("list", "--json"))["models"][0]["name"] == "brain"
